@@ -1,0 +1,218 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"wabridge/bridge"
+)
+
+// Store keeps the order of one session's records on their way into JetStream;
+// it is a bridge.Store. Records are published one behind the other without
+// waiting. On the first failure it stops, waits for everything in flight,
+// stores the first that failed alone, for as long as that takes, and goes on
+// from there; Nats-Msg-Id makes what is published twice stored once.
+//
+// Where the stream has more than one copy, one record is in flight at a time: a
+// leader that falls leaves records unanswered while the next leader takes later
+// ones. So it is for a while after JetStream refused a record. An answer to an
+// earlier try of a record counts like one to the last.
+//
+// What can still reorder: JetStream refuses a record (its storage is full) and
+// takes one that was in flight behind it.
+//
+// An idle Store has no goroutine and no timer.
+type Store struct {
+	broker  *Broker
+	session string
+	id      uint64
+	reply   string // the subject of answers, up to the record's number
+
+	mu      sync.Mutex
+	queue   []entry // in the order of Put; the first is not stored yet
+	first   uint64  // the number of the first
+	next    int     // of queue: what is published next
+	bytes   int     // of queue
+	flying  int     // published and neither answered nor given up
+	phase   phase
+	tries   int       // of the first, alone
+	retryAt time.Time // when the first is tried again
+	careful time.Time // one at a time until then
+	timer   *time.Timer
+	due     time.Time // when timer fires; zero while it is stopped
+
+	ready      []finished // stored, Done not called yet
+	spare      []finished
+	delivering bool // someone calls Done; there is one at a time
+	room       signal
+	closed     bool
+	idle       chan struct{} // closed once closed, empty and quiet
+}
+
+// phase is what the store does about its queue.
+type phase uint8
+
+const (
+	flowing phase = iota // publish whatever comes
+	halting              // a record failed: wait for what is in flight
+	alone                // store the first by itself
+)
+
+// entry is one record in the queue.
+type entry struct {
+	record *bridge.Record
+	size   int
+	state  entryState
+	sent   time.Time
+	result bridge.Stored
+}
+
+type entryState uint8
+
+const (
+	waiting entryState = iota
+	flying
+	settled
+)
+
+// finished is an entry that left the queue.
+type finished struct {
+	done   func(bridge.Stored)
+	result bridge.Stored
+}
+
+// NewStore returns the store of a session. Close gives it back.
+func (b *Broker) NewStore(session string) *Store {
+	s := &Store{broker: b, session: session, idle: make(chan struct{})}
+	s.id, s.reply = b.answers.add(s)
+	return s
+}
+
+// Put takes a record into the order. It blocks while Config.MaxRecords or
+// MaxBytes are unanswered, until ctx ends or the store is closed.
+func (s *Store) Put(ctx context.Context, r *bridge.Record) error {
+	if r.Subject == "" || strings.ContainsAny(r.Subject, " \t\r\n*>") {
+		return fmt.Errorf("storing a record: %q is no subject to publish on", r.Subject)
+	}
+	size := recordSize(r)
+	s.mu.Lock()
+	for !s.closed && s.full(size) {
+		room := s.room.wait()
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for room to store a record: %w", ctx.Err())
+		}
+		s.mu.Lock()
+	}
+	if s.closed {
+		s.mu.Unlock()
+		return fmt.Errorf("storing a record: %w", bridge.ErrClosed)
+	}
+	s.queue = append(s.queue, entry{record: r, size: size})
+	s.bytes += size
+	s.advance() //nolint:contextcheck // metrics of the store outlive the caller's context
+	s.unlock()
+	return nil
+}
+
+func (s *Store) full(size int) bool {
+	c := &s.broker.config
+	return len(s.queue) >= c.MaxRecords || len(s.queue) > 0 && s.bytes+size > c.MaxBytes
+}
+
+// makeRoom wakes who waits in Put once a good part of the queue is free: to
+// wake for every record would cost a switch of goroutines each.
+func (s *Store) makeRoom() {
+	c := &s.broker.config
+	if len(s.queue) == 0 || len(s.queue) <= c.MaxRecords*3/4 && s.bytes <= c.MaxBytes*3/4 {
+		s.room.broadcast()
+	}
+}
+
+// unlock calls Done for what is ready, in order and without the lock, and
+// unlocks.
+func (s *Store) unlock() {
+	for !s.delivering && len(s.ready) > 0 {
+		batch := s.ready
+		s.ready, s.spare = s.spare, nil
+		s.delivering = true
+		s.mu.Unlock()
+		for _, f := range batch {
+			if f.done != nil {
+				f.done(f.result)
+			}
+		}
+		clear(batch)
+		s.mu.Lock()
+		s.spare = batch[:0]
+		s.delivering = false
+	}
+	if s.closed && len(s.queue) == 0 && !s.delivering {
+		select {
+		case <-s.idle:
+		default:
+			close(s.idle)
+		}
+	}
+	s.mu.Unlock()
+}
+
+// Close takes no more records, waits until those it has are stored or ctx
+// ends, and then ends the rest with bridge.ErrClosed. Every Done has been
+// called when it returns, so Done must not call it. Closing twice is no error.
+func (s *Store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.room.broadcast()
+	s.unlock()
+	var err error
+	select {
+	case <-s.idle:
+	case <-ctx.Done():
+		if n := s.abandon(); n > 0 { //nolint:contextcheck // ctx has ended
+			err = fmt.Errorf("closing the store of session %s with %d records unanswered: %w", s.session, n, ctx.Err())
+		}
+		<-s.idle
+	}
+	s.broker.answers.remove(s.id)
+	s.mu.Lock()
+	s.stopTimer()
+	s.mu.Unlock()
+	return err
+}
+
+// abandon ends what is left in the queue.
+func (s *Store) abandon() int {
+	s.mu.Lock()
+	n := len(s.queue)
+	for i := range s.queue {
+		if s.queue[i].state != settled {
+			s.queue[i].settle(bridge.Stored{Err: bridge.ErrClosed})
+		}
+	}
+	s.flying = 0
+	s.advance()
+	s.unlock()
+	return n
+}
+
+func (e *entry) settle(result bridge.Stored) {
+	e.state = settled
+	e.result = result
+}
+
+// recordSize is about what a record holds in memory and on the wire.
+func recordSize(r *bridge.Record) int {
+	size := len(r.Subject) + len(r.Body)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + 4
+		}
+	}
+	return size
+}

@@ -1,0 +1,304 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"wabridge/bridge"
+)
+
+const (
+	// answerWait is how long an answer may take before the record counts as
+	// failed; a stream with copies is asked again sooner, since nothing but
+	// that record is in flight there.
+	answerWait           = 5 * time.Second
+	answerWaitReplicated = time.Second
+	// A record that failed alone is tried again after firstBackoff, doubling to
+	// maxBackoff.
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = time.Second
+	// carefulFor is how long one record at a time is in flight after JetStream
+	// refused one: what refuses now and then (storage that is full while old
+	// messages expire) would let later records pass earlier ones.
+	carefulFor = 10 * time.Second
+
+	// codeHeaderTooLarge: a stream with copies takes 64 KiB of headers at most.
+	codeHeaderTooLarge jetstream.ErrorCode = 10097
+)
+
+var errNoAnswer = errors.New("JetStream does not answer")
+
+// advance lets finished records leave the queue and does what the phase asks
+// for. The caller holds the lock and gives it back with unlock.
+func (s *Store) advance() {
+	for s.step() {
+	}
+	s.arm()
+}
+
+// step reports whether it changed something that asks for another one.
+func (s *Store) step() bool {
+	left := s.leave()
+	switch s.phase {
+	case halting:
+		if s.flying == 0 {
+			s.phase, s.tries, s.retryAt = alone, 0, time.Time{}
+			return true
+		}
+	case alone:
+		if left || len(s.queue) == 0 {
+			s.phase, s.next = flowing, 0
+			s.broker.stalls.end()
+			return true
+		}
+		if s.queue[0].state == waiting && !time.Now().Before(s.retryAt) {
+			return s.publish(0)
+		}
+	case flowing:
+		for s.next < len(s.queue) && s.flying < s.window() {
+			i := s.next
+			s.next++
+			if s.queue[i].state == waiting && s.publish(i) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leave takes the settled records off the front.
+func (s *Store) leave() bool {
+	n := 0
+	for n < len(s.queue) && s.queue[n].state == settled {
+		e := &s.queue[n]
+		s.ready = append(s.ready, finished{done: e.record.Done, result: e.result})
+		s.bytes -= e.size
+		*e = entry{}
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	s.first += uint64(n)
+	s.next = max(0, s.next-n)
+	s.queue = s.queue[n:]
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
+	s.makeRoom()
+	return true
+}
+
+// window is how many records may be in flight: one where a later record could
+// be taken while an earlier one is not.
+func (s *Store) window() int {
+	if s.broker.replicated.Load() {
+		return 1
+	}
+	if !s.careful.IsZero() {
+		if time.Now().Before(s.careful) {
+			return 1
+		}
+		s.careful = time.Time{}
+	}
+	return s.broker.config.MaxRecords
+}
+
+// publish sends one record and reports whether it came to an end at once.
+func (s *Store) publish(i int) bool {
+	e := &s.queue[i]
+	err := s.broker.nc.PublishMsg(&nats.Msg{
+		Subject: e.record.Subject,
+		Reply:   s.reply + strconv.FormatUint(s.first+uint64(i), 36),
+		Header:  e.record.Header,
+		Data:    e.record.Body,
+	})
+	switch {
+	case err == nil:
+		e.state, e.sent = flying, time.Now()
+		s.flying++
+		return false
+	case errors.Is(err, nats.ErrMaxPayload):
+		e.settle(bridge.Stored{Err: fmt.Errorf("%w of %d bytes", bridge.ErrTooLarge, s.broker.nc.MaxPayload())})
+		return true
+	default:
+		s.fail(err)
+		return s.phase == halting
+	}
+}
+
+// fail notes that a record was not stored. It does not matter which one: the
+// first of the queue is what is tried next.
+func (s *Store) fail(err error) {
+	s.broker.metrics.retries.Add(context.Background(), 1)
+	switch s.phase {
+	case flowing:
+		s.phase = halting
+		s.broker.stalls.begin(err)
+	case alone:
+		backoff := min(firstBackoff<<min(s.tries, 10), maxBackoff)
+		s.retryAt = time.Now().Add(backoff/2 + rand.N(backoff))
+		s.tries++
+	case halting:
+	}
+}
+
+// answered takes JetStream's answer to record n, whichever try it is to.
+func (s *Store) answered(n uint64, a answer) {
+	s.mu.Lock()
+	defer s.unlock()
+	if n < s.first || n-s.first >= uint64(len(s.queue)) {
+		return
+	}
+	e := &s.queue[n-s.first]
+	was := e.state
+	if was == settled {
+		return
+	}
+	switch {
+	case a.err == nil:
+		e.settle(bridge.Stored{Sequence: a.sequence, Duplicate: a.duplicate})
+		s.broker.metrics.stored(e.record.Subject, time.Since(e.sent), a.duplicate)
+	case tooLarge(a.err):
+		e.settle(bridge.Stored{Err: fmt.Errorf("%w: %w", bridge.ErrTooLarge, a.err)})
+	case was == waiting:
+		// A refusal of a try that was given up.
+		return
+	default:
+		e.state = waiting
+		s.careful = time.Now().Add(carefulFor)
+		s.fail(a.err)
+	}
+	if was == flying {
+		s.flying--
+	}
+	s.advance()
+}
+
+func tooLarge(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == codeHeaderTooLarge)
+}
+
+// interrupted: the connection was lost, so nothing in flight will be answered.
+func (s *Store) interrupted() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.giveUp(time.Time{}, nats.ErrDisconnected)
+}
+
+// giveUp ends the wait for what was published before the given moment, or for
+// everything where it is zero.
+func (s *Store) giveUp(before time.Time, err error) {
+	given := false
+	for i := range s.queue {
+		e := &s.queue[i]
+		if e.state == flying && (before.IsZero() || e.sent.Before(before)) {
+			e.state = waiting
+			s.flying--
+			given = true
+		}
+	}
+	if given {
+		s.fail(err)
+		s.advance()
+	}
+}
+
+// retryNow: the connection is back.
+func (s *Store) retryNow() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.retryAt = time.Time{}
+	if s.phase == alone {
+		s.advance()
+	}
+}
+
+// arm sets the timer to when something is to be given up or tried again. It
+// leaves a timer that fires sooner alone, so that a busy store does not set it
+// for every record.
+func (s *Store) arm() {
+	var at time.Time
+	switch {
+	case len(s.queue) == 0:
+		return
+	case s.flying > 0:
+		at = time.Now().Add(s.answerWait())
+		if s.due.IsZero() {
+			at = s.oldest().Add(s.answerWait())
+		}
+	case s.phase == alone:
+		at = s.retryAt
+	default:
+		return
+	}
+	if !s.due.IsZero() && !s.due.After(at) {
+		return
+	}
+	s.due = at
+	if s.timer == nil {
+		s.timer = time.AfterFunc(time.Until(at), s.tick)
+		return
+	}
+	s.timer.Reset(time.Until(at))
+}
+
+// oldest is when the first record in flight was published.
+func (s *Store) oldest() time.Time {
+	for i := range s.queue {
+		if s.queue[i].state == flying {
+			return s.queue[i].sent
+		}
+	}
+	return time.Now()
+}
+
+func (s *Store) stopTimer() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+func (s *Store) answerWait() time.Duration {
+	if s.broker.replicated.Load() {
+		return answerWaitReplicated
+	}
+	return answerWait
+}
+
+func (s *Store) tick() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.due = time.Time{}
+	s.giveUp(time.Now().Add(-s.answerWait()), errNoAnswer)
+	s.advance()
+}
+
+// stalls logs when stores begin to wait for JetStream and when the last one
+// has ended, not for each store.
+type stalls struct {
+	log   *slog.Logger
+	count atomic.Int64
+}
+
+func (w *stalls) begin(err error) {
+	if w.count.Add(1) == 1 {
+		w.log.Warn("storing waits for JetStream", slog.Any("error", err))
+	}
+}
+
+func (w *stalls) end() {
+	if w.count.Add(-1) == 0 {
+		w.log.Info("storing goes on")
+	}
+}
