@@ -1,0 +1,27 @@
+package inbound
+
+import "wabridge/bridge"
+
+// stream is one of the four kinds of subject that a Session writes.
+type stream uint8
+
+const (
+	streamRecv stream = iota
+	streamStatus
+	streamEvent
+	streamDead
+	streams // how many there are
+)
+
+// destination names one subject of a session, and its template for spans and
+// metrics.
+type destination struct{ subject, template, span string }
+
+func destinations(n bridge.Names, session string) [streams]destination {
+	var d [streams]destination
+	for st, of := range [streams]func(string) string{n.Recv, n.Status, n.Event, n.Dead} {
+		template := of("{session}")
+		d[st] = destination{subject: of(session), template: template, span: operation + " " + template}
+	}
+	return d
+}

@@ -1,0 +1,95 @@
+package inbound
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"wabridge/bridge"
+)
+
+const (
+	scope     = "wabridge/bridge/inbound"
+	operation = "send"
+)
+
+// startSpan starts the span of f and writes its trace context into the headers.
+//
+// Its parent is what the platform said in traceparent. A status of one of our
+// commands links to the command's trace, which its callback data names; where
+// the platform gave no trace context it is also the child of it, so that who
+// follows the command's trace id finds the statuses in it.
+func (f *flight) startSpan(ctx context.Context) {
+	d := &f.session.streams[f.stream]
+	ctx = extract(ctx, f.in.TraceParent, f.in.TraceState)
+	options := f.session.producer
+	if f.command != nil {
+		origin := extract(ctx, f.command.callback.TraceParent, "")
+		if sc := trace.SpanContextFromContext(origin); sc.IsValid() {
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: sc}))
+			if !trace.SpanContextFromContext(ctx).IsValid() {
+				ctx = origin
+			}
+		}
+	}
+	ctx, f.span = f.session.tracer.Start(ctx, d.span, options...) //nolint:spancheck // endSpan ends it, when f ends
+	propagation.TraceContext{}.Inject(ctx, bridge.Carrier(f.record.Header))
+	if !f.span.IsRecording() {
+		return
+	}
+	f.span.SetAttributes(
+		attribute.String("messaging.system", system),
+		semconv.MessagingOperationName(operation), semconv.MessagingOperationTypeSend,
+		semconv.MessagingDestinationName(d.subject), semconv.MessagingDestinationTemplate(d.template),
+		semconv.MessagingMessageBodySize(len(f.record.Body)),
+		attribute.String("wabridge.session", f.session.cfg.Session),
+	)
+	if f.command != nil {
+		f.span.SetAttributes(attribute.String("wabridge.ref", f.command.callback.Ref))
+	}
+}
+
+// endSpan ends a span with what became of its record.
+func endSpan(span trace.Span, r result) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("wabridge.result", r.String()))
+		if e := r.errorType(); e != "" {
+			span.SetAttributes(semconv.ErrorTypeKey.String(e))
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	span.End()
+}
+
+// extract returns ctx with the given W3C trace context, or ctx where that is
+// none.
+func extract(ctx context.Context, parent, state string) context.Context {
+	if parent == "" {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, w3c{parent, state})
+}
+
+// w3c carries the two values that a CloudEvent has for trace context.
+type w3c struct{ parent, state string }
+
+// Get implements propagation.TextMapCarrier.
+func (c w3c) Get(key string) string {
+	switch key {
+	case "traceparent":
+		return c.parent
+	case "tracestate":
+		return c.state
+	}
+	return ""
+}
+
+// Set does nothing: the values are only read.
+func (w3c) Set(string, string) {}
+
+// Keys implements propagation.TextMapCarrier.
+func (w3c) Keys() []string { return []string{"traceparent", "tracestate"} }

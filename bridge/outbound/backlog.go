@@ -1,0 +1,379 @@
+package outbound
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"wabridge/bridge"
+)
+
+// backlog is how far a session is behind what JetStream delivers to it.
+//
+// While it is on, deliveries are acked unread and a reader takes the commands
+// from WA_SEND by sequence. Before anything is acked unread, the cursor in
+// wa_backlog says from where the next owner has to read.
+type backlog struct {
+	on bool
+	// shed: the session cannot send; what waits is dropped from memory once the
+	// cursor covers it.
+	shed bool
+	// next is what the reader reads from; everything from first up to next it
+	// has read.
+	first, next uint64
+	high        uint64 // the highest sequence delivered or read
+	// stored is the cursor as wa_backlog holds it; 0: none. touched is the
+	// highest sequence that may have been sent, as it holds it.
+	stored, touched uint64
+	revision        uint64
+	// foreign is what touched was when this process started: another process
+	// may have tried what is at or below it.
+	foreign uint64
+	storeAt time.Time // not before then, unless something depends on it
+	unread  []unread  // delivered before a cursor covered it
+	behind  int       // acked unread and not read yet
+	keeping bool
+	oldest  time.Time // when the command at next was stored; zero: not known
+	stuck   time.Time // since when the session cannot send
+}
+
+type unread struct {
+	sequence uint64
+	settler  bridge.Settler
+}
+
+const (
+	// readBatch is how many commands are read at once at most.
+	readBatch = 256
+	// peekBatch is how many are read to learn how old the first is.
+	peekBatch = 16
+	// unreadLimit is how many deliveries wait for the first cursor at most.
+	unreadLimit = 1 << 14
+	// cursorEvery is how often the cursor follows, at the least.
+	cursorEvery = time.Second
+)
+
+// hasRead reports whether the reader took a sequence.
+func (b *backlog) hasRead(sequence uint64) bool {
+	return sequence >= b.first && sequence < b.next
+}
+
+// enterBacklog leaves everything from a sequence on to the reader. It is called
+// with mu held.
+func (s *Session) enterBacklog(next uint64, shed bool) {
+	b := &s.back
+	if !b.on && b.next < next {
+		// Between the two, deliveries went straight into lanes.
+		b.first, b.next = next, next
+	}
+	b.on, b.shed = true, shed
+	b.oldest = time.Time{}
+	s.cfg.Logger.Info("session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", shed)
+	s.keep()
+}
+
+// covered reports whether the next owner would read a sequence.
+func (s *Session) covered(sequence uint64) bool {
+	return s.back.stored != 0 && sequence >= s.back.stored
+}
+
+// leaveUnread returns the settler of a delivery that the reader will come to,
+// where it may be acked now.
+func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
+	b := &s.back
+	b.behind++
+	if s.covered(d.Sequence) && s.may() {
+		if s.window > 0 && s.roomIn(1, 2) {
+			s.keep()
+		}
+		return d.Settler
+	}
+	if len(b.unread) < unreadLimit { // beyond, it comes again
+		b.unread = append(b.unread, unread{d.Sequence, d.Settler})
+	}
+	s.keep()
+	return nil
+}
+
+// keep runs the keeper of the backlog. It is called with mu held.
+func (s *Session) keep() {
+	if !s.back.keeping && !s.closed {
+		s.back.keeping = true
+		s.spawn(s.keeper)
+	}
+}
+
+// keeper does what the backlog needs until there is nothing to do now.
+func (s *Session) keeper() {
+	for {
+		window, may := s.allowed(), s.may()
+		s.mu.Lock()
+		s.window = window
+		step := s.nextStep(may)
+		if step == nil {
+			s.back.keeping = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		if err := step(); err != nil {
+			if s.life.Err() != nil {
+				return
+			}
+			s.cfg.Logger.Warn("backlog waits", "session", s.cfg.Session, "error", err)
+			if !pause(s.life, cursorEvery) {
+				return
+			}
+		}
+	}
+}
+
+// nextStep is what the keeper has to do next, or nil.
+func (s *Session) nextStep(may bool) func() error {
+	b := &s.back
+	now := time.Now()
+	lowest := s.lowest()
+	switch {
+	case s.closed || !may:
+		return nil
+	case b.on && (b.stored == 0 || lowest < b.stored):
+		touched := max(b.touched, s.highestTried())
+		return func() error { return s.storeCursor(s.life, lowest, touched) }
+	case b.on && s.releaseCovered():
+		return s.ackUnread
+	case b.on && s.canRead(now):
+		return s.readOn
+	case b.on && s.headAged(now):
+		return s.readAged
+	case b.stored == 0:
+		return nil
+	case !b.on && !s.leans():
+		return s.clearCursor
+	case lowest > b.stored && !now.Before(b.storeAt):
+		return func() error { return s.storeCursor(s.life, lowest, b.touched) }
+	default:
+		return nil
+	}
+}
+
+// lowest is the first sequence that is not settled, as far as this session
+// knows.
+func (s *Session) lowest() uint64 {
+	lowest := s.back.high + 1
+	if s.back.on {
+		lowest = s.back.next
+	}
+	for sequence := range s.commands {
+		lowest = min(lowest, sequence)
+	}
+	return lowest
+}
+
+// highestTried is the highest sequence in hand that may be sent before the
+// cursor is written again.
+func (s *Session) highestTried() uint64 {
+	if !s.back.shed {
+		return s.back.next - 1
+	}
+	var highest uint64
+	for sequence, c := range s.commands {
+		if c.written || c.state != isWaiting {
+			highest = max(highest, sequence)
+		}
+	}
+	return highest
+}
+
+// leans reports whether a command in hand was acked unread, so that only the
+// cursor keeps it.
+func (s *Session) leans() bool {
+	for _, c := range s.commands {
+		if c.settler == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// releaseCovered reports whether something can be acked unread or dropped.
+func (s *Session) releaseCovered() bool {
+	if len(s.back.unread) > 0 || s.back.shed {
+		return true
+	}
+	for _, c := range s.commands {
+		if c.settler != nil && c.state != isDecided && s.covered(c.sequence) {
+			return true
+		}
+	}
+	return false
+}
+
+// ackUnread acks what the cursor covers, so that a session that cannot keep up
+// takes no room in its shard.
+func (s *Session) ackUnread() error {
+	s.mu.Lock()
+	b := &s.back
+	var settlers []bridge.Settler
+	for _, u := range b.unread {
+		if s.covered(u.sequence) {
+			settlers = append(settlers, u.settler)
+		}
+	}
+	b.unread = nil
+	for _, c := range s.commands {
+		if c.settler != nil && c.state != isDecided && s.covered(c.sequence) {
+			settlers = append(settlers, c.settler)
+			c.settler = nil
+		}
+	}
+	if b.shed {
+		b.shed = false
+		s.shed()
+	}
+	s.mu.Unlock()
+	for _, settler := range settlers {
+		acknowledge(settler)
+	}
+	s.Wake()
+	return nil
+}
+
+// shed drops the commands that wait and were never written: the reader takes
+// them again. What may be written stays, at the head of its lane.
+func (s *Session) shed() {
+	b := &s.back
+	now := time.Now()
+	for sequence, c := range s.commands {
+		if c.state != isWaiting || c.lane == nil || c.written || !s.covered(sequence) {
+			continue
+		}
+		delete(s.commands, sequence)
+		s.bytes -= len(c.body)
+		s.leaveLane(c, now)
+		if c.span != nil {
+			c.span.End()
+		}
+		b.behind++
+		if sequence < b.next {
+			b.next, b.oldest = sequence, c.stored
+		}
+	}
+	b.first = min(b.first, b.next)
+}
+
+// canRead reports whether the session can send and has room.
+func (s *Session) canRead(now time.Time) bool {
+	_, held := s.held(now)
+	return s.window > 0 && !held && s.roomIn(1, 2)
+}
+
+// readOn reads the next commands and gives them to their lanes; where there are
+// no more, the session is live again.
+func (s *Session) readOn() error {
+	s.mu.Lock()
+	from, before := s.back.next, s.back.high
+	limit := max(min(readBatch, s.limit()-len(s.commands)), 1)
+	s.mu.Unlock()
+	batch, err := s.readSend(s.life, from, limit)
+	if err != nil {
+		return err
+	}
+	// What is about to be sent may have been sent, should this process end; once
+	// the session is live, that is whatever is delivered.
+	touched := uint64(math.MaxUint64)
+	if len(batch) > 0 {
+		touched = batch[len(batch)-1].Sequence
+	}
+	if err := s.touch(touched); err != nil {
+		return err
+	}
+	s.take(batch)
+	window := s.allowed()
+	s.mu.Lock()
+	if len(batch) == 0 {
+		s.caughtUp(before)
+	}
+	s.pump(window, -1)
+	return nil
+}
+
+// take gives read commands to their lanes.
+func (s *Session) take(batch []*bridge.Delivery) {
+	now := time.Now()
+	for _, d := range batch {
+		s.mu.Lock()
+		b := &s.back
+		_, known := s.commands[d.Sequence]
+		known = known || s.memory.has(d.Sequence)
+		d.Settler, d.Redelivered = nil, d.Sequence <= b.foreign
+		s.mu.Unlock()
+		var c *command
+		if !known {
+			c = s.read(d, now)
+		}
+		s.mu.Lock()
+		if s.closed { // what is not taken is the next owner's to read
+			s.mu.Unlock()
+			return
+		}
+		if c != nil {
+			s.admit(c)
+		}
+		b.next = max(b.next, d.Sequence+1)
+		b.high = max(b.high, d.Sequence)
+		b.behind = max(b.behind-1, 0)
+		s.mu.Unlock()
+	}
+	s.cfg.Metrics.taken(len(batch))
+}
+
+// caughtUp follows a read that found nothing: before is the highest sequence
+// that had been delivered when it began, and what cannot be read up to there was
+// erased. It is called with mu held.
+func (s *Session) caughtUp(before uint64) {
+	b := &s.back
+	b.next = max(b.next, before+1)
+	if b.high >= b.next {
+		return // more was delivered meanwhile
+	}
+	b.on, b.shed, b.behind = false, false, 0
+	s.cfg.Logger.Info("session is live again", "session", s.cfg.Session, "from", b.next)
+}
+
+// headAged reports whether WA_SEND will soon forget what the session could not
+// send.
+func (s *Session) headAged(now time.Time) bool {
+	return s.cfg.MaxAge > 0 && s.roomIn(1, 2) && (s.back.oldest.IsZero() || s.aged(s.back.oldest, now))
+}
+
+// readAged gives the commands that the stream will soon forget their outcome,
+// though the session cannot send.
+func (s *Session) readAged() error {
+	s.mu.Lock()
+	from := s.back.next
+	s.mu.Unlock()
+	batch, err := s.readSend(s.life, from, peekBatch)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	aged := 0
+	for aged < len(batch) && s.aged(batch[aged].Stored, now) {
+		aged++
+	}
+	s.take(batch[:aged])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case aged < len(batch):
+		s.back.oldest = batch[aged].Stored
+	case len(batch) == 0:
+		s.back.oldest = now
+	}
+	s.expireLate(now)
+	return nil
+}
+
+func (s *Session) readSend(ctx context.Context, from uint64, limit int) ([]*bridge.Delivery, error) {
+	return s.cfg.Reader.ReadSend(ctx, s.cfg.Session, from, limit)
+}

@@ -1,0 +1,139 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"wabridge/bridge"
+)
+
+// The cursor of a session in wa_backlog is "<from> <touched>": the next owner
+// reads from the first, and what is at or below the second may have been sent.
+
+// loadCursor reads where the backlog begins.
+func (s *Session) loadCursor(ctx context.Context) error {
+	entry, err := s.cfg.Cursors.Get(ctx, s.cfg.Session)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cursor, touched, err := parseCursor(entry.Value)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &s.back
+	b.revision = entry.Revision
+	if cursor == 0 {
+		return nil
+	}
+	b.on, b.stored, b.touched, b.foreign = true, cursor, touched, touched
+	b.first, b.next = cursor, cursor
+	s.keep()
+	return nil
+}
+
+// parseCursor reads "<from> <touched>"; an empty value is 0.
+func parseCursor(value []byte) (from, touched uint64, err error) {
+	if len(value) == 0 {
+		return 0, 0, nil
+	}
+	first, second, _ := strings.Cut(string(value), " ")
+	if from, err = strconv.ParseUint(first, 10, 64); err != nil {
+		return 0, 0, fmt.Errorf("backlog cursor: %w", err)
+	}
+	if second == "" {
+		return from, 0, nil
+	}
+	if touched, err = strconv.ParseUint(second, 10, 64); err != nil {
+		return 0, 0, fmt.Errorf("backlog cursor: %w", err)
+	}
+	return from, touched, nil
+}
+
+// touch says, in the cursor, that everything up to a sequence may be sent.
+func (s *Session) touch(sequence uint64) error {
+	s.mu.Lock()
+	lowest, touched := s.lowest(), s.back.touched
+	s.mu.Unlock()
+	if sequence <= touched {
+		return nil
+	}
+	return s.storeCursor(s.life, lowest, sequence)
+}
+
+func (s *Session) storeCursor(ctx context.Context, from, touched uint64) error {
+	return s.writeCursor(ctx, formatCursor(from, touched), from, touched)
+}
+
+func formatCursor(from, touched uint64) []byte {
+	value := strconv.AppendUint(nil, from, 10)
+	value = append(value, ' ')
+	return strconv.AppendUint(value, touched, 10)
+}
+
+// clearCursor says that the session is live. The key stays, empty: to remove it
+// could remove what another owner has written meanwhile.
+func (s *Session) clearCursor() error { return s.writeCursor(s.life, nil, 0, 0) }
+
+func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched uint64) error {
+	s.mu.Lock()
+	revision := s.back.revision
+	s.mu.Unlock()
+	var err error
+	if revision == 0 {
+		revision, err = s.cfg.Cursors.Create(ctx, s.cfg.Session, value)
+	} else {
+		revision, err = s.cfg.Cursors.Update(ctx, s.cfg.Session, value, revision)
+	}
+	if errors.Is(err, bridge.ErrConflict) {
+		// Our own write that was not answered, or an owner of before.
+		entry, getErr := s.cfg.Cursors.Get(ctx, s.cfg.Session)
+		if getErr != nil {
+			return errors.Join(err, getErr)
+		}
+		s.mu.Lock()
+		s.back.revision = entry.Revision
+		s.mu.Unlock()
+		return fmt.Errorf("storing the backlog cursor: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("storing the backlog cursor: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &s.back
+	b.revision, b.stored, b.touched = revision, from, touched
+	b.storeAt = time.Now().Add(cursorEvery)
+	return nil
+}
+
+// lastCursor leaves the next owner no more to read than is unsettled.
+func (s *Session) lastCursor(ctx context.Context) error {
+	may := s.may()
+	s.mu.Lock()
+	b := &s.back
+	lowest := s.lowest()
+	live := b.stored == 0 || !may
+	clean := !b.on && !s.leans()
+	behind := lowest > b.stored
+	touched := b.touched
+	s.mu.Unlock()
+	switch {
+	case live:
+		return nil
+	case clean:
+		return s.writeCursor(ctx, nil, 0, 0)
+	case behind:
+		return s.storeCursor(ctx, lowest, touched)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,395 @@
+package outbound
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"wabridge/bridge"
+)
+
+// What a session holds at most before it goes to its backlog: four windows of
+// commands and no fewer than leastHeld, or heldBytes of bodies.
+const (
+	leastHeld = 1024
+	heldBytes = 4 << 20
+)
+
+// Session is the outbound half of one session. It is safe for concurrent use.
+type Session struct {
+	cfg      Config
+	life     life
+	platform atomic.Pointer[bridge.Session]
+	settle   *settlement
+	tracer   *tracer
+	ledger   *ledger
+	workers  sync.WaitGroup
+
+	heard atomic.Int64 // when the platform last answered, in Unix nanoseconds
+
+	mu       sync.Mutex
+	commands map[uint64]*command // in hand: delivered or read, and not settled
+	bytes    int
+	least    int // commands that may be held at any window
+	window   int // as the platform last said
+	lanes    map[string]*lane
+	free     []*lane
+	ready    laneList
+	parked   []*lane
+	inflight int
+	noting   int // answers that are being written down
+	pumping  bool
+	again    bool // something changed while pumping
+	hold     hold
+	pace     *rate.Limiter
+	timer    *time.Timer
+	due      time.Time // of the timer; zero: not set
+	memory   memory
+	floor    uint64
+	back     backlog
+	roomy    chan struct{} // closed when there is room; nil: nobody waits
+	landed   chan struct{} // closed when nothing is in flight; nil: nobody waits
+	closed   bool
+	finished bool
+}
+
+// hold keeps a whole session from sending.
+type hold struct {
+	until   time.Time
+	refused bool // for its token or permission: a Wake ends it
+	times   int  // in a row, for backoff
+}
+
+// New checks the configuration, reports every fault of it at once, and returns
+// a session that takes deliveries after Start and sends after SetPlatform.
+func New(cfg Config) (*Session, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("outbound session: %w", err)
+	}
+	s := &Session{
+		cfg:      cfg,
+		life:     make(life),
+		least:    leastHeld,
+		commands: make(map[uint64]*command),
+		lanes:    make(map[string]*lane),
+		pace:     newLimiter(cfg.Limits.SessionRate, cfg.Limits.SessionBurst),
+		tracer:   newTracer(cfg.TracerProvider, cfg.Names, cfg.Session),
+	}
+	if cfg.Ledger != nil {
+		s.ledger = &ledger{kv: cfg.Ledger, session: cfg.Session, process: rand.Text(), doubt: cfg.Doubt}
+	}
+	for _, sequence := range cfg.Settled {
+		s.memory.add(sequence)
+	}
+	s.settle = newSettlement(&s.cfg, s.life, s.forget)
+	return s, nil
+}
+
+// Start reads where the session's backlog begins. It comes before the first
+// Deliver and blocks until JetStream answers or ctx ends.
+func (s *Session) Start(ctx context.Context) error {
+	if err := s.loadCursor(ctx); err != nil {
+		return fmt.Errorf("reading the backlog cursor of %s: %w", s.cfg.Session, err)
+	}
+	s.cfg.Metrics.join(s)
+	return nil
+}
+
+// SetPlatform gives the session what it sends through. It is called once,
+// before the first Deliver, and fails where the platform needs a ledger and
+// there is none.
+func (s *Session) SetPlatform(p bridge.Session) error {
+	switch {
+	case p.Idempotent():
+		s.ledger = nil
+	case s.ledger == nil:
+		return errors.New("outbound session: the platform is not idempotent and there is no ledger")
+	}
+	s.platform.Store(&p)
+	s.Wake()
+	return nil
+}
+
+// Deliver takes one command. It is called in the order of WA_SEND by one
+// goroutine at a time, and blocks only as long as Patience allows.
+func (s *Session) Deliver(d *bridge.Delivery) {
+	window := s.allowed()
+	s.mu.Lock()
+	s.window = window
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	if again, known := s.recognize(d); known {
+		s.mu.Unlock()
+		acknowledge(again)
+		return
+	}
+	if !s.back.on && s.full() && !s.waitForRoom() {
+		s.enterBacklog(d.Sequence, false)
+	}
+	if s.back.on && d.Sequence >= s.back.next {
+		again := s.leaveUnread(d)
+		s.mu.Unlock()
+		acknowledge(again)
+		return
+	}
+	s.mu.Unlock()
+
+	c := s.read(d, time.Now())
+	s.cfg.Metrics.delivered(d)
+	window = s.allowed()
+	s.mu.Lock()
+	s.admit(c)
+	s.pump(window, pumpBudget)
+}
+
+// recognize reports whether a delivery is known already, and what is to be
+// acked for it.
+func (s *Session) recognize(d *bridge.Delivery) (again bridge.Settler, known bool) {
+	s.back.high = max(s.back.high, d.Sequence)
+	if c := s.commands[d.Sequence]; c != nil {
+		if c.settler == nil && s.covered(d.Sequence) && s.may() {
+			return d.Settler, true
+		}
+		c.settler, c.heard = d.Settler, time.Now()
+		return nil, true
+	}
+	if s.memory.has(d.Sequence) || s.back.hasRead(d.Sequence) {
+		return d.Settler, true
+	}
+	return nil, false
+}
+
+// admit puts a command in its lane, or brings it to its end where it cannot be
+// sent. It is called with mu held.
+func (s *Session) admit(c *command) {
+	if s.closed {
+		return
+	}
+	if other := s.commands[c.sequence]; other != nil {
+		if c.settler != nil {
+			other.settler, other.heard = c.settler, c.heard
+		}
+		return
+	}
+	s.commands[c.sequence] = c
+	s.bytes += len(c.body)
+	s.back.high = max(s.back.high, c.sequence)
+	if c.state == isDecided {
+		s.settle.add(c)
+		return
+	}
+	l := s.lanes[c.Conversation]
+	if l == nil {
+		l = s.newLane(c.Conversation)
+	}
+	c.lane = l
+	l.push(c)
+	if l.place == nowhere && !l.busy {
+		s.ready.push(l)
+	}
+}
+
+func (s *Session) newLane(key string) *lane {
+	var l *lane
+	if n := len(s.free); n > 0 {
+		l, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		l = &lane{}
+	}
+	l.key = key
+	l.pace = newLimiter(s.cfg.Limits.ConversationRate, s.cfg.Limits.ConversationBurst)
+	s.lanes[key] = l
+	return l
+}
+
+// dropLane forgets an empty lane, unless its limiter still remembers something.
+func (s *Session) dropLane(l *lane, now time.Time) {
+	if l.pace != nil && l.pace.TokensAt(now) < float64(l.pace.Burst()) {
+		return
+	}
+	delete(s.lanes, l.key)
+	*l = lane{}
+	if len(s.free) < 256 {
+		s.free = append(s.free, l)
+	}
+}
+
+// full reports whether the session holds as much as it may.
+func (s *Session) full() bool {
+	return len(s.commands) >= s.limit() || s.bytes >= heldBytes
+}
+
+// roomIn reports whether it holds no more than a share of that.
+func (s *Session) roomIn(numerator, denominator int) bool {
+	return len(s.commands) <= s.limit()*numerator/denominator && s.bytes <= heldBytes*numerator/denominator
+}
+
+func (s *Session) limit() int { return max(s.least, 4*s.window) }
+
+// waitForRoom is called with mu held, which it gives up while it waits. It
+// reports whether there is room now.
+func (s *Session) waitForRoom() bool {
+	if s.cfg.Patience == nil || s.window == 0 || s.bytes == 0 {
+		return false
+	}
+	patience := s.cfg.Patience()
+	if patience <= 0 {
+		return false
+	}
+	roomy := make(chan struct{})
+	s.roomy = roomy
+	s.mu.Unlock()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-roomy:
+	case <-timer.C:
+	case <-s.life:
+	}
+	s.mu.Lock()
+	s.roomy = nil
+	return !s.full()
+}
+
+// forget takes a settled command off the books.
+func (s *Session) forget(c *command) bridge.Settler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settler := c.settler
+	c.settler = nil
+	delete(s.commands, c.sequence)
+	s.bytes -= len(c.body)
+	s.memory.add(c.sequence)
+	if s.roomy != nil && s.roomIn(3, 4) {
+		close(s.roomy)
+		s.roomy = nil
+	}
+	if s.back.on && s.window > 0 && s.roomIn(1, 2) {
+		s.keep()
+	}
+	return settler
+}
+
+// Wake says that the platform may send again. It does not block.
+func (s *Session) Wake() {
+	window := s.allowed()
+	s.mu.Lock()
+	s.window = window
+	if s.hold.refused {
+		s.hold = hold{}
+	}
+	if window > 0 && s.back.on {
+		s.keep()
+	}
+	s.pump(window, pumpBudget)
+}
+
+// Prune says that JetStream will not deliver anything at or below floor again:
+// the ack floor of the shard's consumer. The owner calls it once before the
+// session receives statuses, and every now and then afterwards.
+func (s *Session) Prune(floor uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floor = max(s.floor, floor)
+	if s.back.stored != 0 {
+		// A backlog is read from its cursor, whatever is acked.
+		floor = min(floor, s.back.stored-1)
+	}
+	s.memory.prune(floor)
+}
+
+// Settled lists the sequences that are settled and may come again: what the
+// next owner is to be told.
+func (s *Session) Settled() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	floor := s.floor
+	if s.back.stored != 0 {
+		floor = min(floor, s.back.stored-1)
+	}
+	return s.memory.above(floor)
+}
+
+// Close stops sending, waits until what the platform has is answered and
+// settled, and returns; at the latest when ctx ends. What is left stays unacked
+// and comes again. The platform must still run. A second Close does nothing.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	var landed chan struct{}
+	if s.inflight+s.noting > 0 {
+		landed = make(chan struct{})
+		s.landed = landed
+	}
+	s.mu.Unlock()
+
+	var err error
+	if landed != nil {
+		select {
+		case <-landed:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err == nil {
+		err = s.settle.rest(ctx)
+	}
+	if err == nil {
+		err = s.lastCursor(ctx)
+	}
+	s.mu.Lock()
+	s.finished = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	close(s.life)
+	s.workers.Wait()
+	s.settle.workers.Wait()
+	s.cfg.Metrics.leave(s)
+	if err != nil {
+		return fmt.Errorf("closing outbound session %s: %w", s.cfg.Session, err)
+	}
+	return nil
+}
+
+// spawn runs f in the background, unless the session has ended. It is called
+// with mu held.
+func (s *Session) spawn(f func()) {
+	if !s.finished {
+		s.workers.Go(f)
+	}
+}
+
+func (s *Session) may() bool { return s.cfg.May == nil || s.cfg.May() }
+
+// allowed is the platform's window, or 0 while this process may not send. It is
+// called without mu: the platform has locks of its own.
+func (s *Session) allowed() int {
+	p := s.platform.Load()
+	if p == nil || !s.may() {
+		return 0
+	}
+	return (*p).Window()
+}
+
+// acknowledge acks what is settled already or is read again by sequence. An ack
+// that is not heard is asked for again by JetStream.
+func acknowledge(settler bridge.Settler) {
+	if settler != nil {
+		_ = settler.Ack() // unheard: it comes again and is acked then
+	}
+}

@@ -1,0 +1,111 @@
+package outbound
+
+import (
+	"time"
+
+	"wabridge/bridge"
+)
+
+// Sweep does what time asks for: it keeps held commands from coming again, ends
+// what is late or was never answered, and sends a session that cannot keep up
+// to its backlog. The owner of the sessions calls it about every second, so that
+// an idle session needs no timer. It does not block.
+func (s *Session) Sweep(now time.Time) {
+	window, may := s.allowed(), s.may()
+	s.mu.Lock()
+	s.window = window
+	if s.closed || !may {
+		s.mu.Unlock()
+		return
+	}
+	if len(s.commands) == 0 && !s.back.on && s.back.stored == 0 {
+		s.back.stuck = time.Time{}
+		s.pruneLanes(now)
+		s.pump(window, pumpBudget)
+		return
+	}
+	s.expireLate(now)
+	s.watchStuck(now)
+	held := s.heldCommands(now)
+	if s.back.on || s.back.stored != 0 {
+		s.keep()
+	}
+	s.pruneLanes(now)
+	s.pump(window, pumpBudget)
+	for _, settler := range held {
+		if err := settler.InProgress(); err != nil {
+			s.cfg.Logger.Debug("a held command may come again", "session", s.cfg.Session, "error", err)
+		}
+	}
+}
+
+// expireLate ends the commands that are late, wherever they wait, and the
+// doubts that no status came for.
+func (s *Session) expireLate(now time.Time) {
+	for _, c := range s.commands {
+		switch {
+		case c.state == isDoubtful && !now.Before(c.doubt):
+			s.resolve(c, now)
+		case c.state == isWaiting && c.lane != nil && s.late(c, now):
+			if !s.mayBeNoted(c) {
+				s.expire(c, now)
+			} else if l := c.lane; l.head == c && !l.busy {
+				l.busy = true
+				c.state = isFlying
+				s.inflight++
+				s.spawn(func() { s.noteAndSend(c) })
+			}
+		}
+	}
+}
+
+// watchStuck sends a session that has been unable to send for too long to its
+// backlog.
+func (s *Session) watchStuck(now time.Time) {
+	_, held := s.held(now)
+	b := &s.back
+	switch {
+	case s.window > 0 && !held || len(s.commands) == 0:
+		b.stuck = time.Time{}
+	case b.stuck.IsZero():
+		b.stuck = now
+	case now.Sub(b.stuck) >= s.cfg.Stuck:
+		b.stuck = now
+		if s.hasWaiting() {
+			s.enterBacklog(b.high+1, true)
+		}
+	}
+}
+
+func (s *Session) hasWaiting() bool {
+	for _, c := range s.commands {
+		if c.state == isWaiting && c.lane != nil && !c.written {
+			return true
+		}
+	}
+	return false
+}
+
+// heldCommands are those that JetStream must hear of now.
+func (s *Session) heldCommands(now time.Time) []bridge.Settler {
+	var held []bridge.Settler
+	for _, c := range s.commands {
+		if c.settler != nil && now.Sub(c.heard) >= s.cfg.Progress {
+			c.heard = now
+			held = append(held, c.settler)
+		}
+	}
+	return held
+}
+
+// pruneLanes forgets the empty lanes whose limiters are full again.
+func (s *Session) pruneLanes(now time.Time) {
+	if s.cfg.Limits.ConversationRate <= 0 {
+		return
+	}
+	for _, l := range s.lanes {
+		if l.head == nil && l.place == nowhere && !l.busy {
+			s.dropLane(l, now)
+		}
+	}
+}
