@@ -1,0 +1,233 @@
+package chatapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wabridge/auth"
+	"wabridge/bridge"
+	"wabridge/codec"
+)
+
+const (
+	// lastWords is how long to wait for the peer's close frame.
+	lastWords = time.Second
+	// widest bounds the window that a platform can grant.
+	widest = 4096
+)
+
+// link is one connection of a session, from the platform's first frame on.
+type link struct {
+	*Session
+	conn    *websocket.Conn
+	wire    *socket // below conn
+	numbers *numbering
+	window  int
+	frames  counts
+
+	// Between reader, writer and those who store.
+	seen    atomic.Uint64 // the highest sequence that came on this connection
+	acked   atomic.Uint64 // the highest that was acked on it
+	quiet   atomic.Bool   // no ack is due: the next event that may be acked says so
+	leaving atomic.Bool   // Run ends: take no more events
+	// receiving is when the reader gave the host what it is still waiting to
+	// give, in Unix nanoseconds; excused is when such a wait last held up the
+	// reading of answers.
+	receiving, excused atomic.Int64
+	ready              atomic.Uint64 // session.ready frames seen after the first
+	deadline           time.Time     // of the reader alone
+	unauthorized       chan struct{} // a send was refused for its token
+	denied             chan struct{} // a send was refused because the account may not send
+	done               chan struct{} // the reader has ended, with failure
+	failure            error
+
+	// Of the writer.
+	token  auth.Token
+	tokens chan *renewal
+	renew  sync.WaitGroup
+	writer
+}
+
+// connect opens a connection and waits for the platform's first frame. A
+// failure is a *fault or a WebSocket close.
+func (s *Session) connect(ctx context.Context, token auth.Token) (*link, error) {
+	deadline := time.Now().Add(s.config.Handshake)
+	conn, wire, err := s.dial(ctx, token.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	// A ctx that ends must not have to wait for a silent platform.
+	stop := context.AfterFunc(ctx, func() { abandon(conn) })
+	l, err := s.greet(ctx, conn, token, deadline)
+	if !stop() && err == nil {
+		err = &fault{cause: causeLost, reason: "stopped while connecting", err: ctx.Err()}
+	}
+	if err != nil {
+		s.farewell(conn, err)
+		abandon(conn)
+		return nil, err
+	}
+	l.wire = wire
+	return l, nil
+}
+
+// farewell tells the platform why the connection ends, where it can be told.
+func (s *Session) farewell(conn *websocket.Conn, err error) {
+	code := closeCode(err)
+	if code == 0 {
+		return
+	}
+	message := websocket.FormatCloseMessage(code, "")
+	if err := conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(lastWords)); err != nil {
+		s.log.Debug("closing the connection", "error", lost("close frame not sent", err).Error())
+	}
+}
+
+// abandon closes a connection that is of no more use.
+func abandon(conn *websocket.Conn) {
+	// An error says that it is closed already.
+	_ = conn.Close()
+}
+
+// greet reads session.ready and finds out where the events go on.
+func (s *Session) greet(ctx context.Context, conn *websocket.Conn, token auth.Token, deadline time.Time) (*link, error) {
+	l := &link{
+		Session: s, conn: conn, token: token,
+		done: make(chan struct{}), tokens: make(chan *renewal, 1),
+		unauthorized: make(chan struct{}, 1), denied: make(chan struct{}, 1),
+	}
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return nil, lost("connection lost", err)
+	}
+	ready, err := l.first()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.granted(ready.Scopes); err != nil {
+		return nil, err
+	}
+	l.window = min(ready.Window, widest)
+	if s.numbers == nil || s.numbers.epoch != ready.Epoch || s.numbers.broken.Load() {
+		// It may take longer than the platform waits. The next connection then
+		// finds it done.
+		position, err := s.host.Position(ctx, ready.Epoch)
+		if err != nil {
+			return nil, &fault{cause: causeStore, reason: "finding what is stored", err: err}
+		}
+		s.numbers = newNumbering(ready.Epoch, position)
+	}
+	l.numbers = s.numbers
+	l.quiet.Store(true)
+	l.numbers.link.Store(l)
+	return l, nil
+}
+
+// first reads the frame that has to be session.ready.
+func (l *link) first() (codec.Ready, error) {
+	kind, r, err := l.conn.NextReader()
+	if err != nil {
+		return codec.Ready{}, err
+	}
+	f, err := l.whole(kind, r)
+	if err != nil {
+		return codec.Ready{}, err
+	}
+	defer f.release()
+	wrong := &fault{cause: causeProtocol, reason: "the platform's first frame is not " + typeReady}
+	if f.reason != "" {
+		return codec.Ready{}, wrong
+	}
+	event, err := codec.ParseEvent(f.data)
+	if err != nil || event.Type != typeReady {
+		return codec.Ready{}, wrong
+	}
+	ready, err := codec.ParseReady(event.Data)
+	if err != nil {
+		return codec.Ready{}, &fault{cause: causeProtocol, reason: "the platform's first frame", err: err}
+	}
+	l.frames.in[frameReady].Add(1)
+	return ready, nil
+}
+
+// run serves the connection until it ends, or ctx does and the connection has
+// been closed in order. Every send is done when it returns. lasted is how long
+// it served.
+func (l *link) run(ctx context.Context) (lasted time.Duration, f *fault) {
+	began := time.Now()
+	// The link outlives ctx by the wait for answers.
+	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go l.read(linked)
+	err := l.write(ctx, linked)
+	lasted = time.Since(began)
+	return lasted, l.end(linked, cancel, err)
+}
+
+// end closes the connection and settles what is left.
+func (l *link) end(linked context.Context, cancel context.CancelFunc, err error) *fault {
+	l.settle(linked, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the connection ended before it was sent"})
+	err = l.close(err)
+	cancel()
+	abandon(l.conn)
+	<-l.done
+	l.renew.Wait()
+	l.numbers.link.CompareAndSwap(l, nil)
+	f := readFault(err)
+	l.settleUnanswered(linked, f)
+	l.metrics.flush(linked, &l.frames)
+	return f
+}
+
+// close ends the conversation and returns why it ended: where a write failed,
+// the platform may have said that in a close frame which is still to be read.
+func (l *link) close(err error) error {
+	l.farewell(l.conn, err)
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		if _, closed := errors.AsType[*websocket.CloseError](l.failure); closed && closeCode(err) == 0 {
+			return l.failure
+		}
+	case <-timer.C:
+	}
+	return err
+}
+
+// closeCode is what to tell the platform when a link ends for err; 0 where
+// nothing can be told.
+func closeCode(err error) int {
+	f, ok := errors.AsType[*fault](err)
+	switch {
+	case !ok || f.cause == causeLost:
+		return 0
+	case f.cause == causeStopped:
+		return websocket.CloseGoingAway
+	case f.cause == causeProtocol:
+		return websocket.CloseProtocolError
+	default:
+		return websocket.CloseNormalClosure
+	}
+}
+
+// settleUnanswered ends what was written and not answered.
+func (l *link) settleUnanswered(ctx context.Context, f *fault) {
+	tooBig := f.cause == causeTooBig
+	unanswered := l.sends.end(tooBig)
+	if tooBig && len(unanswered) == 1 {
+		l.settle(ctx, unanswered, bridge.Result{Class: codec.Invalid, Reason: "too big for the platform: it closed the connection with 1009"})
+		return
+	}
+	l.settle(ctx, unanswered, bridge.Result{Class: codec.Unknown, Reason: "written and not answered: " + f.reason})
+}
+
+// settle ends sends that have been taken out of the table.
+func (l *link) settle(ctx context.Context, batch []*send, result bridge.Result) {
+	for _, s := range batch {
+		l.finish(ctx, s, result)
+	}
+}

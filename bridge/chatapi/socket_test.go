@@ -1,0 +1,100 @@
+package chatapi
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"time"
+)
+
+// pair is a socket and its other end.
+func pair(t *testing.T) (*socket, net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, c := range []io.Closer{near, far, listener} {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return &socket{Conn: near}, far
+}
+
+func TestSocketReadsWhatWasWritten(t *testing.T) {
+	s, far := pair(t)
+	want := make([]byte, 300_000)
+	for i := range want {
+		want[i] = byte(rand.Uint32())
+	}
+	go func() {
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 1+rand.IntN(40_000))
+			if _, err := far.Write(rest[:n]); err != nil {
+				t.Errorf("writing: %v", err)
+				return
+			}
+			rest = rest[n:]
+		}
+	}()
+	var got []byte
+	for len(got) < len(want) {
+		p := make([]byte, 1+rand.IntN(2000))
+		n, err := s.Read(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, p[:n]...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("what was read is not what was written")
+	}
+	if s.block != nil {
+		t.Error("an idle socket keeps a block")
+	}
+}
+
+func TestSocketGathers(t *testing.T) {
+	s, far := pair(t)
+	var want []byte
+	write := func(n int) {
+		t.Helper()
+		p := bytes.Repeat([]byte{byte(len(want))}, n)
+		if m, err := s.Write(p); m != n || err != nil {
+			t.Fatalf("wrote %d of %d: %v", m, n, err)
+		}
+		want = append(want, p...)
+	}
+	write(10)
+	s.hold()
+	for _, n := range []int{1, 100, 5000, 12_000, 70_000, 3, ahead, 9} {
+		write(n)
+	}
+	if s.length != 9 {
+		t.Errorf("%d bytes wait, want the last 9", s.length)
+	}
+	if err := s.flush(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if s.gathered != nil {
+		t.Error("an idle socket keeps a block")
+	}
+	write(7)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(far, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read something else: %v", err)
+	}
+}

@@ -1,0 +1,345 @@
+package chatapi
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wabridge/auth"
+	"wabridge/bridge"
+	"wabridge/codec"
+)
+
+const (
+	// ackBatch and ackDelay bound how many stored events, and for how long, an
+	// ack waits for more: acks are cumulative.
+	ackBatch = 64
+	ackDelay = 3 * time.Millisecond
+	// renewAgain is how long after a failed renewal the next one is tried.
+	renewAgain = 5 * time.Second
+)
+
+// renewal is what came of asking for a token.
+type renewal struct {
+	token auth.Token
+	err   error
+}
+
+// writer is what the goroutine that writes keeps: nobody else may touch it.
+type writer struct {
+	batch []*send
+	// When the next of each thing is due; zero where none is.
+	pingAt, ackAt, renewAt, readyBy, leaveBy time.Time
+	readied                                  uint64 // session.ready frames accounted for
+	renewing                                 bool
+	timer                                    *time.Timer
+	armed                                    time.Time // when timer fires; zero where it has
+}
+
+// write writes until the connection is to end, and returns why. It is the
+// connection's only writer, control frames aside. ctx ends the session, linked
+// the connection.
+func (l *link) write(ctx, linked context.Context) error {
+	l.begin(time.Now())
+	defer l.timer.Stop()
+	stop := ctx.Done()
+	for {
+		if err := l.due(linked); err != nil {
+			return err
+		}
+		l.arm()
+		select {
+		case <-l.wake:
+		case <-l.timer.C:
+			l.armed = time.Time{}
+		case <-l.done:
+			return l.failure
+		case <-l.unauthorized:
+			return errUnauthorized
+		case <-l.denied:
+			l.announce()
+		case <-l.resume:
+			l.resumed()
+		case r := <-l.tokens:
+			if err := l.renewed(linked, r); err != nil {
+				return err
+			}
+		case <-stop:
+			stop = nil
+			l.leave(linked)
+		}
+	}
+}
+
+// errUnauthorized: the platform refused a send for the token.
+var errUnauthorized = &fault{cause: causeToken, reason: "the platform refused a send for its token"}
+
+// begin sets what is due first.
+func (l *link) begin(now time.Time) {
+	// Sessions that connected together do not ping together.
+	l.pingAt = now.Add(l.config.Ping/2 + jitter(l.config.Ping/2))
+	l.renewAt = auth.RenewAt(l.token)
+	l.timer, l.armed = time.NewTimer(0), now
+}
+
+// leave begins the orderly end: no more sends, no more events.
+func (l *link) leave(ctx context.Context) {
+	l.leaveBy = time.Now().Add(l.config.CloseTimeout)
+	l.leaving.Store(true)
+	l.settle(ctx, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the session is stopping"})
+}
+
+// due does all that is due.
+func (l *link) due(linked context.Context) error {
+	now := time.Now()
+	if err := l.writeSends(linked, now); err != nil {
+		return err
+	}
+	if err := l.dueAck(now); err != nil {
+		return err
+	}
+	if !l.pingAt.After(now) {
+		l.pingAt = now.Add(l.config.Ping)
+		if err := l.conn.WriteControl(websocket.PingMessage, nil, now.Add(l.config.WriteTimeout)); err != nil {
+			return lost("pinging", err)
+		}
+		l.metrics.flush(linked, &l.frames)
+	}
+	if !l.renewAt.IsZero() && !l.renewAt.After(now) && !l.renewing && l.leaveBy.IsZero() {
+		l.startRenewal(linked)
+	}
+	if err := l.overdue(now); err != nil {
+		return err
+	}
+	if !l.leaveBy.IsZero() && l.finished(now) {
+		if stored := l.stored(); stored > l.acked.Load() {
+			if err := l.ack(now, stored); err != nil {
+				return err
+			}
+		}
+		return &fault{cause: causeStopped, reason: "stopped"}
+	}
+	return nil
+}
+
+// finished reports whether nothing is in flight any more, or the time for it is
+// over.
+func (l *link) finished(now time.Time) bool {
+	if !now.Before(l.leaveBy) {
+		return true
+	}
+	settled := l.numbers.stored.Load() >= l.numbers.taken.Load() || l.numbers.broken.Load()
+	return settled && l.sends.waiting().IsZero()
+}
+
+// overdue finds answers that have not come in time.
+func (l *link) overdue(now time.Time) error {
+	if n := l.ready.Load(); n != l.readied {
+		l.readied, l.readyBy = n, time.Time{}
+	}
+	if since := l.receiving.Load(); since != 0 && now.UnixNano()-since > int64(stalled) {
+		// Answers may lie behind an event that the host cannot take now.
+		l.excused.Store(now.UnixNano())
+	}
+	if by := l.answerBy(l.sends.waiting()); !by.IsZero() && !by.After(now) {
+		return &fault{cause: causeUnanswered, reason: "a send was not answered in " + l.config.AnswerTimeout.String()}
+	}
+	if !l.readyBy.IsZero() && !l.answerBy(l.readyBy).After(now) {
+		return &fault{cause: causeUnanswered, reason: "a new token was not answered in " + l.config.AnswerTimeout.String()}
+	}
+	return nil
+}
+
+// answerBy is when what was written at written is overdue; zero for zero.
+func (l *link) answerBy(written time.Time) time.Time {
+	if written.IsZero() {
+		return written
+	}
+	if excused := l.excused.Load(); excused > written.UnixNano() {
+		written = time.Unix(0, excused)
+	}
+	return written.Add(l.config.AnswerTimeout)
+}
+
+// arm sets the timer to the next thing that is due. One that is set to fire
+// sooner stays: it then finds nothing to do, which costs less than setting it
+// again for each frame.
+func (l *link) arm() {
+	next := l.pingAt
+	for _, at := range [...]time.Time{l.ackAt, l.leaveBy, l.answerBy(l.sends.waiting()), l.answerBy(l.readyBy)} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	if !l.renewAt.IsZero() && !l.renewing && l.leaveBy.IsZero() && l.renewAt.Before(next) {
+		next = l.renewAt
+	}
+	if l.armed.IsZero() || next.Before(l.armed) {
+		l.armed = next
+		l.timer.Reset(time.Until(next))
+	}
+}
+
+// stored is the sequence to ack: of what came on this connection, the highest
+// up to which all is stored. What is stored and did not come is not acked: the
+// platform sends it again first.
+func (l *link) stored() uint64 { return min(l.numbers.stored.Load(), l.seen.Load()) }
+
+// ackable hears that stored may have grown. It wakes the writer for the first
+// event and for every full batch, not for each.
+func (l *link) ackable() {
+	stored, acked := l.stored(), l.acked.Load()
+	if stored <= acked {
+		return
+	}
+	if l.quiet.CompareAndSwap(true, false) || stored-acked >= ackBatch || l.leaving.Load() {
+		signal(l.wake)
+	}
+}
+
+// dueAck acks what is stored, once that is much or has waited.
+func (l *link) dueAck(now time.Time) error {
+	stored := l.stored()
+	switch acked := l.acked.Load(); {
+	case stored <= acked:
+		return nil
+	case stored-acked < ackBatch && l.ackAt.IsZero():
+		l.ackAt = now.Add(ackDelay)
+		return nil
+	case stored-acked < ackBatch && l.ackAt.After(now):
+		return nil
+	}
+	if err := l.ack(now, stored); err != nil {
+		return err
+	}
+	l.ackAt = time.Time{}
+	l.quiet.Store(true)
+	if l.stored() > stored {
+		// It came between, and saw no quiet to break.
+		l.quiet.Store(false)
+		l.ackAt = now.Add(ackDelay)
+	}
+	return nil
+}
+
+// ack tells the platform what is stored.
+func (l *link) ack(now time.Time, stored uint64) error {
+	var data [64]byte
+	event := codec.Event{
+		ID: "ack-" + strconv.FormatUint(stored, 10), Type: typeAck,
+		Data: codec.AppendAckData(data[:0], stored),
+	}
+	if err := l.writeEvent(now, &event, frameAck); err != nil {
+		return err
+	}
+	l.acked.Store(stored)
+	return nil
+}
+
+// startRenewal asks for a token beside the connection's own work.
+func (l *link) startRenewal(linked context.Context) {
+	l.renewing = true
+	l.renew.Go(func() {
+		token, err := l.config.Tokens.Token(linked)
+		l.tokens <- &renewal{token, err} // there is room: one at a time
+	})
+}
+
+// renewed hands the platform the new token.
+func (l *link) renewed(ctx context.Context, r *renewal) error {
+	l.renewing = false
+	now := time.Now()
+	if r.err != nil {
+		l.metrics.renewal(ctx, false)
+		l.log.Warn("renewing the token", "error", r.err.Error())
+		l.renewAt = now.Add(renewAgain)
+		return nil //nolint:nilerr // the connection lives as long as its token does
+	}
+	same := r.token.AccessToken == l.token.AccessToken
+	l.token, l.renewAt = r.token, auth.RenewAt(r.token)
+	if !l.renewAt.IsZero() && !l.renewAt.After(now) {
+		l.renewAt = now.Add(settled)
+	}
+	if same {
+		return nil // the source has no other yet
+	}
+	l.metrics.renewal(ctx, true)
+	l.readyBy, l.readied = now, l.ready.Load()
+	return l.writeEvent(now, &codec.Event{
+		ID: "token-" + strconv.FormatInt(now.UnixNano(), 36), Type: typeToken,
+		Data: codec.AppendTokenData(nil, r.token.AccessToken),
+	}, frameToken)
+}
+
+// writeSends writes what is queued, all of it at once.
+func (l *link) writeSends(linked context.Context, now time.Time) (err error) {
+	l.batch = l.sends.take(l.batch[:0])
+	switch len(l.batch) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		l.wire.hold()
+		defer func() {
+			if failed := l.wire.flush(now.Add(l.config.WriteTimeout)); failed != nil && err == nil {
+				err = lost("writing", failed)
+			}
+		}()
+	}
+	for i, s := range l.batch {
+		l.batch[i] = nil
+		if err := l.writeSend(linked, s, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSend writes one command.
+func (l *link) writeSend(ctx context.Context, s *send, now time.Time) error {
+	span, traceParent, traceState := l.startSpan(ctx, s.out)
+	buffer, frame := l.encode(&codec.Event{
+		ID: s.out.Ref, Type: typeSend, Data: s.out.Body,
+		TraceParent: traceParent, TraceState: traceState,
+	})
+	defer release(buffer, frame)
+	if len(frame) > codec.MaxFrame {
+		l.sends.drop(s)
+		s.span = span
+		l.finish(ctx, s, bridge.Result{
+			Class:  codec.Invalid,
+			Reason: "too big for a frame: " + strconv.Itoa(len(frame)) + " bytes, at most " + strconv.Itoa(codec.MaxFrame),
+		})
+		return nil
+	}
+	l.sends.wrote(s, now, span)
+	return l.writeFrame(now, frame, frameSend)
+}
+
+// writeEvent writes one event of the session's own.
+func (l *link) writeEvent(now time.Time, event *codec.Event, kind frameKind) error {
+	buffer, frame := l.encode(event)
+	defer release(buffer, frame)
+	return l.writeFrame(now, frame, kind)
+}
+
+// encode writes event into a borrowed buffer.
+func (l *link) encode(event *codec.Event) (*[]byte, []byte) {
+	event.Source = l.source
+	buffer := borrow()
+	return buffer, codec.AppendEvent((*buffer)[:0], event)
+}
+
+// writeFrame writes one frame.
+func (l *link) writeFrame(now time.Time, frame []byte, kind frameKind) error {
+	if err := l.conn.SetWriteDeadline(now.Add(l.config.WriteTimeout)); err != nil {
+		return lost("writing", err)
+	}
+	if err := l.conn.WriteMessage(websocket.TextMessage, frame); err != nil {
+		return lost("writing", err)
+	}
+	l.frames.out[kind].Add(1)
+	return nil
+}

@@ -1,0 +1,196 @@
+package cloudapi
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"wabridge/bridge"
+	"wabridge/codec"
+)
+
+const (
+	// A token is inspected once a day: Meta does not say when one ends.
+	checkEvery = 23 * time.Hour
+	checkSpan  = time.Hour // of jitter on it
+	// checkAgain is how soon a daily check is repeated that could not be made.
+	checkAgain = 5 * time.Minute
+
+	refusedLeast = 30 * time.Second
+	refusedMost  = 5 * time.Minute
+	networkLeast = 250 * time.Millisecond
+	networkMost  = 30 * time.Second
+)
+
+// loss is why a session stopped sending.
+type loss struct {
+	class  codec.Class
+	reason string
+	token  string // that was refused
+}
+
+// backoff grows from least to most.
+type backoff struct {
+	least, most time.Duration
+	next        time.Duration
+}
+
+// wait returns how long to wait this time.
+func (b *backoff) wait() time.Duration {
+	now := max(b.next, b.least)
+	b.next = min(2*now, b.most)
+	return now
+}
+
+// jittered is wait with full jitter.
+func (b *backoff) jittered() time.Duration { return rand.N(b.wait()) + time.Millisecond }
+
+func (b *backoff) reset() { b.next = 0 }
+
+// waits are how long a session stays away after what.
+type waits struct{ refused, network backoff }
+
+// Run implements bridge.Session.
+func (s *Session) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer s.change(verdict{state: bridge.Stopped})
+	var workers sync.WaitGroup
+	s.start(work, &workers)
+	defer s.drain(&workers, stop)
+
+	w := waits{
+		refused: backoff{least: refusedLeast, most: refusedMost},
+		network: backoff{least: networkLeast, most: networkMost},
+	}
+	s.change(verdict{state: bridge.Connecting})
+	refused := "" // the token that Graph has just refused
+	for {
+		v := s.verify(ctx, refused)
+		if ctx.Err() != nil {
+			return nil
+		}
+		l, lost := s.await(ctx, s.enter(v, &w))
+		refused = ""
+		if lost {
+			refused = s.leave(ctx, l, &w)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// enter takes the session into the state that a check came to, and returns how
+// long to stay there unless something happens; 0 is until something does.
+func (s *Session) enter(v verdict, w *waits) time.Duration {
+	switch {
+	case v.state == bridge.Connected:
+		w.network.reset()
+		s.connected(v)
+		return checkEvery + rand.N(checkSpan)
+	case v.state == bridge.Disconnected && s.open.Load():
+		// The check failed and sends go on: they find out by themselves.
+		s.log.Warn("the token could not be inspected", "reason", v.reason)
+		return checkAgain
+	}
+	s.open.Store(false)
+	s.change(v)
+	switch v.state {
+	case bridge.Unauthorized:
+		return w.refused.wait()
+	case bridge.Disconnected:
+		return w.network.jittered()
+	default:
+		return 0
+	}
+}
+
+// leave is what follows when a send was refused or could not leave. It returns
+// the token that was refused, if that is why.
+func (s *Session) leave(ctx context.Context, l loss, w *waits) string {
+	s.open.Store(false)
+	switch l.class {
+	case codec.Unauthorized:
+		if s.proven.Swap(false) {
+			w.refused.reset()
+		}
+		return s.refusedBy(ctx, l)
+	case codec.Denied:
+		s.forbidden(ctx, l)
+	default:
+		s.change(verdict{state: bridge.Disconnected, class: l.class, reason: l.reason})
+	}
+	return ""
+}
+
+// refusedBy returns the token that a loss is about, and has the source drop it.
+func (s *Session) refusedBy(ctx context.Context, l loss) string {
+	refused := l.token
+	if refused == "" {
+		token, err := s.graph.token.Token(ctx)
+		if err != nil {
+			return "" // verify meets the same error
+		}
+		refused = token.AccessToken
+	}
+	s.graph.token.Invalidate(refused)
+	return refused
+}
+
+// await waits for a loss, which it returns, or for a reason to verify again:
+// the wait's end, Resume, Recheck.
+func (s *Session) await(ctx context.Context, wait time.Duration) (loss, bool) {
+	var end <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		end = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-end:
+	case <-s.resumed:
+	case <-s.recheck:
+	case l := <-s.losses:
+		return l, true
+	}
+	return loss{}, false
+}
+
+// forbidden says so and waits until someone resumes the session, or ctx ends.
+func (s *Session) forbidden(ctx context.Context, l loss) {
+	// A resume of before is not an answer to this.
+	select {
+	case <-s.resumed:
+	default:
+	}
+	s.change(verdict{state: bridge.Forbidden, class: l.class, reason: l.reason})
+	select {
+	case <-ctx.Done():
+	case <-s.resumed:
+	}
+}
+
+// connected opens the session for sends.
+func (s *Session) connected(v verdict) {
+	s.failures.Store(0)
+	// A loss of before the check is answered by the check.
+	select {
+	case <-s.losses:
+	default:
+	}
+	s.open.Store(true)
+	s.change(v)
+	s.host.Wake()
+}
+
+// change reports a state that differs from the last. Only Run calls it.
+func (s *Session) change(v verdict) {
+	if v == s.last {
+		return
+	}
+	s.last = v
+	s.host.Changed(bridge.Change{State: v.state, Reason: v.reason, Class: v.class, At: time.Now()})
+}
