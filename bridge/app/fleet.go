@@ -1,0 +1,190 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wabridge/bridge"
+)
+
+// fleet is every shard that this replica owns. It implements ownership.Shards.
+type fleet struct {
+	host *host
+
+	mu     sync.Mutex
+	shards map[int]*shard
+	ending map[int]*shard // the last life of each, over or about to be
+	tasks  sync.WaitGroup
+}
+
+func newFleet(h *host) *fleet {
+	return &fleet{host: h, shards: make(map[int]*shard), ending: make(map[int]*shard)}
+}
+
+// Start implements ownership.Shards.
+func (f *fleet) Start(n int, note []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.ending[n]
+	s := newShard(n, f.host, note)
+	f.shards[n] = s
+	f.host.metrics.shard(1, "gained")
+	f.tasks.Go(func() {
+		if before != nil {
+			<-before.over
+		}
+		s.begin()
+	})
+}
+
+// HandOver implements ownership.Shards.
+func (f *fleet) HandOver(ctx context.Context, n int) []byte {
+	s := f.take(n)
+	if s == nil {
+		return nil
+	}
+	note := f.end(ctx, s, "handed_over")
+	// What the sessions said of their end must stand before another replica says
+	// that they are connected.
+	if err := f.host.announcer.flush(ctx); err != nil {
+		s.log.Warn("handing a shard over", "error", err)
+	}
+	return note
+}
+
+// Drop implements ownership.Shards.
+func (f *fleet) Drop(n int) {
+	s := f.take(n)
+	if s == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if s = f.ending[n]; s != nil { // lost while it is handed over
+			f.silence(s)
+		}
+		return
+	}
+	f.silence(s)
+	f.tasks.Go(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()              // nothing is waited for: another replica is at work
+		f.end(ctx, s, "lost") // nobody waits for its note
+	})
+}
+
+// silence keeps what this replica still has to tell of a shard's sessions from
+// being told after what the next owner tells.
+func (f *fleet) silence(s *shard) {
+	s.lost.Store(true)
+	f.host.announcer.forget(maps.Keys(s.all()))
+}
+
+// take takes a shard out of service: from here on it is another one that Start
+// puts in its place. nil where it is not in service.
+func (f *fleet) take(n int) *shard {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.shards[n]
+	if s != nil {
+		delete(f.shards, n)
+		f.ending[n] = s
+	}
+	return s
+}
+
+func (f *fleet) end(ctx context.Context, s *shard, how string) (note []byte) {
+	defer close(s.over)
+	note = s.end(ctx)
+	f.host.metrics.shard(-1, how)
+	return note
+}
+
+func (f *fleet) owned() []*shard {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]*shard, 0, len(f.shards))
+	for _, s := range f.shards {
+		all = append(all, s)
+	}
+	return all
+}
+
+// shard is an owned shard, or nil.
+func (f *fleet) shard(n int) *shard {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shards[n]
+}
+
+// zombies counts the sessions that only seem to be connected.
+func (f *fleet) zombies(now time.Time) int64 {
+	var n int64
+	for _, s := range f.owned() {
+		for _, one := range s.all() {
+			if one.zombie(now) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// redefine brings a session into line with its definition, where its shard is
+// owned.
+func (f *fleet) redefine(id string) {
+	if s := f.shard(bridge.Shard(id, f.host.shards)); s != nil {
+		f.tasks.Go(func() { s.redefine(id) })
+	}
+}
+
+// run does what is due from time to time until ctx ends, then waits for what
+// was begun.
+func (f *fleet) run(ctx context.Context) {
+	defer f.tasks.Wait()
+	f.tasks.Go(func() { f.keep(ctx) })
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, s := range f.owned() {
+				s.sweep(now)
+			}
+		}
+	}
+}
+
+// saving bounds how many positions are on their way at once.
+const saving = 16
+
+// keep saves how far the sessions' events are stored, and has the sessions
+// forget what is settled. It is apart from run: it waits for JetStream.
+func (f *fleet) keep(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var saves errgroup.Group
+		saves.SetLimit(saving)
+		for _, s := range f.owned() {
+			for _, one := range s.all() {
+				if one.in.Moved() {
+					saves.Go(func() error { one.saveSoon(ctx); return nil })
+				}
+			}
+			if n%10 == 0 {
+				saves.Go(func() error { s.prune(ctx); return nil })
+			}
+		}
+		_ = saves.Wait() // none of them fails
+	}
+}

@@ -1,0 +1,213 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"wabridge/auth"
+	"wabridge/bridge"
+	"wabridge/bridge/broker"
+	"wabridge/bridge/chatapi"
+	"wabridge/bridge/inbound"
+	"wabridge/bridge/outbound"
+	"wabridge/bridge/telemetry"
+)
+
+// host holds what every session of this replica shares.
+type host struct {
+	cfg    Config
+	broker *broker.Broker
+	tel    *telemetry.Telemetry
+	log    *slog.Logger
+	names  bridge.Names
+	shards int
+
+	owners, backlog, ledger, tokens, state bridge.KV
+
+	definitions *definitions
+	announcer   *announcer
+	shared      *broker.Store // for what has no order with a session's records
+	metrics     *metrics
+	inbound     *inbound.Metrics
+	outbound    *outbound.Metrics
+	chatapi     *chatapi.Metrics
+	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
+	oauth       *http.Client
+	media       *broker.Media
+	cloud       *cloud
+
+	// fleet, may and drain are set before anything runs: fleet holds the sessions
+	// that run here; may says whether this replica may act for its shards
+	// now; drain bounds the orderly end of a session.
+	fleet *fleet
+	may   func() bool
+	drain time.Duration
+}
+
+// newHost opens the buckets and builds what sessions share.
+func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.Telemetry) (*host, error) {
+	h := &host{
+		cfg: cfg, broker: b, tel: tel, log: tel.Logger(), names: b.Names(), shards: b.Shards(), oauth: auth.NewHTTPClient(),
+	}
+	var sessions bridge.KV
+	for _, bucket := range []struct {
+		kind string
+		kv   *bridge.KV
+	}{
+		{broker.Sessions, &sessions},
+		{broker.Owners, &h.owners},
+		{broker.Backlog, &h.backlog},
+		{broker.Ledger, &h.ledger},
+		{broker.Tokens, &h.tokens},
+		{broker.State, &h.state},
+	} {
+		kv, err := b.KV(ctx, bucket.kind)
+		if err != nil {
+			return nil, err
+		}
+		*bucket.kv = kv
+	}
+	var errs [4]error
+	h.metrics, errs[0] = newMetrics(tel.MeterProvider())
+	h.inbound, errs[1] = inbound.NewMetrics(tel.MeterProvider(), h.names)
+	h.outbound, errs[2] = outbound.NewMetrics(tel.MeterProvider(), h.names)
+	h.chatapi, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("making metrics: %w", err)
+	}
+	if cfg.TokenKey != "" {
+		key, err := auth.ParseKey(cfg.TokenKey)
+		if err != nil {
+			return nil, fmt.Errorf("token key: %w", err)
+		}
+		h.tokenKey = &key
+	}
+	h.shared = b.NewStore("_shared")
+	h.announcer = newAnnouncer(h.names, cfg.ReplicaID, h.state, h.shared, h.log, h.metrics)
+	h.announcer.may = func() bool { return h.may() }
+	h.definitions = newDefinitions(cfg.Sessions, sessions, h.log)
+	media, err := b.Media(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.media = media
+	cloud, err := newCloud(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	h.cloud = cloud
+	return h, nil
+}
+
+// close flushes what the sessions share; they have ended before.
+func (h *host) close(ctx context.Context) error {
+	return errors.Join(h.announcer.flush(ctx), h.cloud.close(ctx), h.shared.Close(ctx))
+}
+
+// faulty says that a definition in KV wa_sessions cannot be used; what ran
+// before goes on. err names no secret.
+func (h *host) faulty(id string, err error) {
+	if !bridge.ValidID(id) {
+		h.log.Warn("a key in the bucket of sessions is no session id", "error", err)
+		return
+	}
+	h.log.Warn("faulty session definition", "session", id, "error", err)
+	if _, runs := h.definitions.get(id); !runs {
+		h.announcer.changed(id, bridge.Change{State: bridge.Stopped, Reason: err.Error(), At: time.Now()})
+	}
+}
+
+// newSession builds a session and reads where its backlog begins. It fails only
+// where JetStream does; a faulty definition gives a session that stands still
+// and says why. settled is what has been settled before.
+func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []uint64, of *shard) (_ *session, err error) {
+	store := h.broker.NewStore(def.ID)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close(ctx)) // it holds nothing
+		}
+	}()
+	s := &session{shard: of, def: def, announcer: h.announcer, log: h.log.With("session", def.ID), store: store}
+	s.out, err = outbound.New(outbound.Config{
+		Session: def.ID, Names: h.names, Created: h.broker.SendCreated(), MaxAge: broker.SendAge,
+		Store: s.store, Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog, Ledger: h.ledgerOf(def),
+		Policy: def.Unknown, Doubt: h.cfg.Doubt, Limits: h.cloud.limits(def), App: h.cloud.app(def), May: h.may, Settled: settled, Patience: of.patience(def.ID),
+		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.outbound,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.in, err = h.newInbound(def.ID, s.store, s.out.Observe); err != nil {
+		return nil, err
+	}
+	s.platform = h.platform(def, s)
+	if err := s.out.SetPlatform(s.platform); err != nil {
+		return nil, err
+	}
+	return s, s.out.Start(ctx)
+}
+
+// ledgerOf is the ledger for a session whose platform has no idempotency key.
+func (h *host) ledgerOf(def bridge.Definition) bridge.KV {
+	if def.Platform != bridge.PlatformCloudAPI {
+		return nil
+	}
+	return h.ledger
+}
+
+// newOrphans holds the commands of a shard's unknown sessions.
+func (h *host) newOrphans() *outbound.Orphans {
+	orphans, err := outbound.NewOrphans(outbound.OrphansConfig{
+		Names: h.names, Created: h.broker.SendCreated(), Store: h.shared, Outcomes: outcomes{h.broker},
+		May: func(string) bool { return h.may() }, Logger: h.log, Metrics: h.outbound,
+	})
+	if err != nil { // every field that it asks for is set above
+		panic(fmt.Sprintf("holding commands of unknown sessions: %v", err))
+	}
+	return orphans
+}
+
+func (h *host) newInbound(id string, store bridge.Store, observe inbound.Observe) (*inbound.Session, error) {
+	return inbound.New(inbound.Config{
+		Session: id, Names: h.names, Store: store, Positions: positions{h.state},
+		Scan: h.broker, Found: h.broker, Spill: spill{h.media}, Observe: observe, Window: broker.Dedupe,
+		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.inbound,
+	})
+}
+
+// platform builds a session's platform, or one that stands still.
+func (h *host) platform(def bridge.Definition, s *session) bridge.Session {
+	if def.Paused {
+		return &still{host: s, change: bridge.Change{State: bridge.Paused, Reason: "paused by an operator"}}
+	}
+	var p bridge.Session
+	var err error
+	switch def.Platform {
+	case bridge.PlatformChatAPI:
+		p, err = h.chat(def, s)
+	case bridge.PlatformCloudAPI:
+		p, err = h.cloud.session(def, s)
+	default:
+		err = fmt.Errorf("platform %q: want %s or %s", def.Platform, bridge.PlatformChatAPI, bridge.PlatformCloudAPI)
+	}
+	if err != nil {
+		return &still{host: s, change: bridge.Change{State: bridge.Stopped, Reason: err.Error()}}
+	}
+	return p
+}
+
+// running is the session of this id where it runs on this replica, else nil.
+func (h *host) running(id string) *session {
+	s := h.fleet.shard(bridge.Shard(id, h.shards))
+	if s == nil {
+		return nil
+	}
+	if one := s.all()[id]; one != nil && !one.closing.Load() {
+		return one
+	}
+	return nil
+}
