@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -146,15 +147,9 @@ func ackSequence(data []byte) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("data: %w", err)
 	}
-	if len(value) != 20 {
-		return 0, errors.New("data.sequence is not a string of 20 digits")
-	}
-	var n uint64
-	for _, c := range []byte(value) {
-		if c < '0' || c > '9' {
-			return 0, errors.New("data.sequence is not a string of 20 digits")
-		}
-		n = n*10 + uint64(c-'0')
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || len(value) != 20 {
+		return 0, errors.New("data.sequence is not a number in 20 digits")
 	}
 	return n, nil
 }

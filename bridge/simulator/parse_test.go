@@ -30,7 +30,7 @@ func FuzzParseFrame(f *testing.F) {
 		if fr.id == "" || fr.kind == "" || !json.Valid(fr.data) {
 			t.Fatalf("took %q as %+v", b, fr)
 		}
-		if n, err := ackSequence(fr.data); err == nil && !bytes.Contains(fr.data, fmt.Appendf(nil, "%020d", n)) && !bytes.ContainsRune(fr.data, '\\') && n < 1e19 {
+		if n, err := ackSequence(fr.data); err == nil && !bytes.Contains(fr.data, fmt.Appendf(nil, "%020d", n)) && !bytes.ContainsRune(fr.data, '\\') {
 			t.Fatalf("read ack %d in %q", n, fr.data)
 		}
 	})
