@@ -19,6 +19,7 @@ type fleet struct {
 	shards map[int]*shard
 	ending map[int]*shard // the last life of each, over or about to be
 	tasks  sync.WaitGroup
+	over   bool // run waits for the tasks, and no more are begun
 }
 
 func newFleet(h *host) *fleet {
@@ -27,13 +28,13 @@ func newFleet(h *host) *fleet {
 
 // Start implements ownership.Shards.
 func (f *fleet) Start(n int, note []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before := f.ending[n]
 	s := newShard(n, f.host, note)
+	f.mu.Lock()
+	before := f.ending[n]
 	f.shards[n] = s
+	f.mu.Unlock()
 	f.host.metrics.shard(1, "gained")
-	f.tasks.Go(func() {
+	f.begin(func() {
 		if before != nil {
 			<-before.over
 		}
@@ -68,7 +69,7 @@ func (f *fleet) Drop(n int) {
 		return
 	}
 	f.silence(s)
-	f.tasks.Go(func() {
+	f.begin(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()              // nothing is waited for: another replica is at work
 		f.end(ctx, s, "lost") // nobody waits for its note
@@ -136,15 +137,29 @@ func (f *fleet) zombies(now time.Time) int64 {
 // owned.
 func (f *fleet) redefine(id string) {
 	if s := f.shard(bridge.Shard(id, f.host.shards)); s != nil {
-		f.tasks.Go(func() { s.redefine(id) })
+		f.begin(func() { s.redefine(id) })
+	}
+}
+
+// begin runs a task beside run, which waits for it. After run it does nothing.
+func (f *fleet) begin(task func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.over {
+		f.tasks.Go(task)
 	}
 }
 
 // run does what is due from time to time until ctx ends, then waits for what
 // was begun.
 func (f *fleet) run(ctx context.Context) {
-	defer f.tasks.Wait()
-	f.tasks.Go(func() { f.keep(ctx) })
+	defer func() {
+		f.mu.Lock()
+		f.over = true
+		f.mu.Unlock()
+		f.tasks.Wait()
+	}()
+	f.begin(func() { f.keep(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -43,7 +43,8 @@ func newHouse(t *testing.T, sessions ...string) *house {
 	}
 	h.fleet = newFleet(h)
 	h.may, h.drain = func() bool { return true }, long
-	ctx, cancel := context.WithCancel(t.Context())
+	// The fleet outlives the test: t's context ends before the shards are dropped.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() { defer close(ended); h.fleet.run(ctx) }()
 	telling, hush := context.WithCancel(context.WithoutCancel(t.Context()))
