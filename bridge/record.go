@@ -3,7 +3,9 @@ package bridge
 import "context"
 
 // Record is one message to be stored on WA_RECV or WA_DEAD. Header holds
-// Nats-Msg-Id where the record has an id. Nothing of it may change after Put.
+// Nats-Msg-Id where the record has an id. Nothing of it may change from Put to
+// Done, and a store uses nothing of it after Done: the header may be another
+// record's then.
 type Record struct {
 	Subject string
 	Header  map[string][]string

@@ -112,11 +112,17 @@ func AppendSequence(dst []byte, sequence uint64) []byte {
 	return append(append(dst, zeros[len(digits):]...), digits...)
 }
 
-// ParseSequence reads it back; fewer digits are taken, too.
+// ParseSequence reads it back; fewer digits are taken, too. To find that there
+// is none costs nothing: answers to sends have none.
 func ParseSequence(s string) (uint64, error) {
+	if s == "" {
+		return 0, errSequence
+	}
 	sequence, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, errors.New("sequence must be up to 20 digits")
+		return 0, errSequence
 	}
 	return sequence, nil
 }
+
+var errSequence = errors.New("sequence must be up to 20 digits")

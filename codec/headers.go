@@ -2,6 +2,7 @@ package codec
 
 import (
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -11,6 +12,28 @@ type EventAttributes struct {
 	ID, Source, Type string
 	Subject          string // left out where ""
 	Time             time.Time
+}
+
+// headerRoom holds the headers of nearly everything that the bridge publishes.
+const headerRoom = 12
+
+var headers sync.Pool //nolint:gochecknoglobals // holds no state
+
+// BorrowHeader gives an empty header with room for what the bridge publishes: to
+// make one for each message is the largest part of what a message costs.
+func BorrowHeader() map[string][]string {
+	if h, ok := headers.Get().(map[string][]string); ok {
+		return h
+	}
+	return make(map[string][]string, headerRoom)
+}
+
+// ReturnHeader takes it back; who borrowed it may not use it any more.
+func ReturnHeader(h map[string][]string) {
+	if h != nil && len(h) <= headerRoom {
+		clear(h)
+		headers.Put(h)
+	}
 }
 
 // SetEventHeaders writes a in NATS binary mode: ce-id, ce-source, ce-type,

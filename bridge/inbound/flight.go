@@ -16,6 +16,8 @@ type flight struct {
 	in      *bridge.Inbound
 	stream  stream
 	record  bridge.Record
+	values  [5]string // of headers, as many as used
+	used    int
 	span    trace.Span
 	at      time.Time // the platform's own time of it, where it has one
 
@@ -90,6 +92,8 @@ func (f *flight) end(r result, err error) {
 			slog.String("session", s.cfg.Session), slog.String("subject", f.record.Subject),
 			slog.Int("size", len(f.record.Body)))
 	}
+	codec.ReturnHeader(f.record.Header)
+	f.record.Header = nil
 	if f.in.Acker != nil {
 		f.in.Acker.Stored(f.in, err)
 	}

@@ -3,6 +3,7 @@ package inbound_test
 import (
 	"context"
 	"io"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ type memory struct {
 func (m *memory) Put(_ context.Context, r *bridge.Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.records = append(m.records, r)
+	m.records = append(m.records, kept(r))
 	return nil
 }
 
@@ -89,10 +90,17 @@ func (m *memory) answer(st bridge.Stored) {
 	r.Done(st)
 }
 
+// kept is a copy of r that outlives its Done.
+func kept(r *bridge.Record) *bridge.Record {
+	c := *r
+	c.Header = maps.Clone(r.Header)
+	return &c
+}
+
 // prompt is a store that answers within Put.
 func prompt(records *[]*bridge.Record) putFunc {
 	return func(_ context.Context, r *bridge.Record) error {
-		*records = append(*records, r)
+		*records = append(*records, kept(r))
 		r.Done(bridge.Stored{Sequence: uint64(len(*records))})
 		return nil
 	}

@@ -80,7 +80,7 @@ func (s *Session) spill(ctx context.Context, f *flight) (*flight, error) {
 	}
 	stub := &flight{session: s, in: f.in, stream: f.stream, span: f.span}
 	stub.record = bridge.Record{Subject: f.record.Subject, Header: maps.Clone(f.record.Header), Done: stub.done}
-	set(stub.record.Header, headerObject, o.Object)
+	stub.set(headerObject, o.Object)
 	if stub.record.Body, err = json.Marshal(o); err != nil {
 		return nil, fmt.Errorf("encoding its name: %w", err)
 	}

@@ -29,7 +29,7 @@ const (
 func (s *Session) prepare(ctx context.Context, in *bridge.Inbound) *flight {
 	f := &flight{session: s, in: in}
 	f.record.Done = f.done
-	f.record.Header = make(map[string][]string, headers)
+	f.record.Header = codec.BorrowHeader() // until end
 	var fault string
 	switch in.Kind {
 	case bridge.KindMessage:
@@ -50,16 +50,12 @@ func (s *Session) prepare(ctx context.Context, in *bridge.Inbound) *flight {
 		f.dead(fault)
 	}
 	if in.Sequence > 0 {
-		set(f.record.Header, headerEpoch, identifier(in.Epoch))
-		set(f.record.Header, headerSequence, strconv.FormatUint(in.Sequence, 10))
+		f.set(headerEpoch, identifier(in.Epoch))
+		f.set(headerSequence, strconv.FormatUint(in.Sequence, 10))
 	}
 	f.startSpan(ctx)
 	return f
 }
-
-// headers is how many headers a numbered message has: a map of that size is
-// made at once.
-const headers = 12
 
 // message prepares {"message","contact","metadata"} for wa.recv.
 func (f *flight) message() (fault string) {
@@ -94,9 +90,9 @@ func (f *flight) report() (fault string) {
 		report.Ref = callback.Ref
 		report.Raw = st.WithCallback(callback.Value)
 		if callback.Ref != "" && callback.Ref == oneLine(callback.Ref) {
-			set(f.record.Header, headerRef, callback.Ref)
+			f.set(headerRef, callback.Ref)
 		}
-		set(f.record.Header, headerCommand, strconv.FormatUint(callback.Sequence, 10))
+		f.set(headerCommand, strconv.FormatUint(callback.Sequence, 10))
 	}
 	f.to(streamStatus, report.Append(make([]byte, 0, len(st.Raw)+256)))
 	id := s.cfg.Session + ":" + identifier(st.ID) + ":" + token(st.Status)
@@ -139,12 +135,11 @@ func (f *flight) dead(reason string) {
 	if in.Sequence > 0 {
 		d.add([]byte(in.Epoch)).add(strconv.AppendUint(nil, in.Sequence, 10))
 	}
-	h := f.record.Header
-	set(h, headerMsgID, s.cfg.Session+":dead:"+d.hex())
-	set(h, headerReason, oneLine(reason))
-	set(h, headerClass, codec.Invalid.String())
-	set(h, headerSize, strconv.FormatInt(size, 10))
-	set(h, headerSHA256, oneLine(sum))
+	f.set(headerMsgID, s.cfg.Session+":dead:"+d.hex())
+	f.set(headerReason, oneLine(reason))
+	f.set(headerClass, codec.Invalid.String())
+	f.set(headerSize, strconv.FormatInt(size, 10))
+	f.set(headerSHA256, oneLine(sum))
 	s.warn.Do(func() {
 		s.cfg.Logger.Warn("dead letter: what the platform said cannot be read", slog.String("session", s.cfg.Session),
 			slog.String("reason", oneLine(reason)), slog.Int64("size", size))
@@ -170,7 +165,7 @@ func (f *flight) attributes(id, kind, conversation string) {
 	if conversation != "" {
 		conversation = identifier(conversation)
 	}
-	set(f.record.Header, headerMsgID, id)
+	f.set(headerMsgID, id)
 	codec.SetEventHeaders(f.record.Header, codec.EventAttributes{
 		ID: id, Source: f.session.source, Type: kind, Subject: conversation, Time: at,
 	})
@@ -187,7 +182,16 @@ func oneLine(v string) string {
 	}, v))
 }
 
-func set(h map[string][]string, name, value string) { h[name] = []string{value} }
+// set writes a header. The values of a message's stand in the flight itself.
+func (f *flight) set(name, value string) {
+	if f.used == len(f.values) {
+		f.record.Header[name] = []string{value}
+		return
+	}
+	f.values[f.used] = value
+	f.used++
+	f.record.Header[name] = f.values[f.used-1 : f.used : f.used]
+}
 
 // first reads a header as it was published: the names are case-sensitive.
 func first(h map[string][]string, name string) string {

@@ -2,14 +2,14 @@ package inbound
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
-
-	"wabridge/bridge"
 )
 
 const (
@@ -37,7 +37,7 @@ func (f *flight) startSpan(ctx context.Context) {
 		}
 	}
 	ctx, f.span = f.session.tracer.Start(ctx, d.span, options...) //nolint:spancheck // endSpan ends it, when f ends
-	propagation.TraceContext{}.Inject(ctx, bridge.Carrier(f.record.Header))
+	propagation.TraceContext{}.Inject(ctx, carrier{f})
 	if !f.span.IsRecording() {
 		return
 	}
@@ -52,6 +52,19 @@ func (f *flight) startSpan(ctx context.Context) {
 		f.span.SetAttributes(attribute.String("wabridge.ref", f.command.callback.Ref))
 	}
 }
+
+// carrier writes trace context into the headers of a flight, which hold none
+// yet.
+type carrier struct{ *flight }
+
+// Get implements propagation.TextMapCarrier.
+func (c carrier) Get(name string) string { return first(c.record.Header, name) }
+
+// Set implements propagation.TextMapCarrier.
+func (c carrier) Set(name, value string) { c.set(name, value) }
+
+// Keys implements propagation.TextMapCarrier.
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c.record.Header)) }
 
 // endSpan ends a span with what became of its record.
 func endSpan(span trace.Span, r result) {
