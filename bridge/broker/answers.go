@@ -16,9 +16,11 @@ import (
 
 // answers hands JetStream's answers to the stores that wait for them. One
 // subscription serves every store: the reply subject is
-// <inbox>.<store>.<record>, both numbers in base 36.
+// <inbox>.<store>.<record>, or <inbox>.<store>.<record>-<try> for a batch that
+// begins with this record, all numbers in base 36.
 type answers struct {
 	prefix string // with its last dot
+	token  string // unique to this process
 
 	mu     sync.RWMutex
 	stores map[uint64]*Store
@@ -30,6 +32,7 @@ func newAnswers() *answers { return &answers{stores: make(map[uint64]*Store)} }
 func (a *answers) subscribe(nc *nats.Conn) error {
 	inbox := nc.NewInbox()
 	a.prefix = inbox + "."
+	a.token = inbox[strings.LastIndexByte(inbox, '.')+1:]
 	sub, err := nc.Subscribe(inbox+".*.*", a.receive)
 	if err != nil {
 		return fmt.Errorf("subscribing to JetStream's answers: %w", err)
@@ -72,6 +75,7 @@ func (a *answers) receive(m *nats.Msg) {
 		return
 	}
 	store, record, _ := strings.Cut(m.Subject[len(a.prefix):], ".")
+	record, try, batch := strings.Cut(record, "-")
 	id, errID := strconv.ParseUint(store, 36, 64)
 	n, errN := strconv.ParseUint(record, 36, 64)
 	if errID != nil || errN != nil {
@@ -80,8 +84,14 @@ func (a *answers) receive(m *nats.Msg) {
 	a.mu.RLock()
 	s := a.stores[id]
 	a.mu.RUnlock()
-	if s != nil {
+	switch {
+	case s == nil:
+	case !batch:
 		s.answered(n, readAnswer(m))
+	default:
+		if number, err := strconv.ParseUint(try, 36, 64); err == nil {
+			s.batchAnswered(n, number, readAnswer(m))
+		}
 	}
 }
 
@@ -111,8 +121,9 @@ func (a *answers) closeStores(ctx context.Context) error {
 
 // answer is what JetStream said to one publish.
 type answer struct {
-	sequence  uint64
+	sequence  uint64 // of a batch: that of its last record
 	duplicate bool
+	count     uint64 // of a batch: its records
 	err       error
 }
 
@@ -129,6 +140,7 @@ func readAnswer(m *nats.Msg) answer {
 	}
 	var ack struct {
 		Error *jetstream.APIError `json:"error"`
+		Count uint64              `json:"count"`
 		jetstream.PubAck
 	}
 	switch err := json.Unmarshal(m.Data, &ack); {
@@ -139,7 +151,7 @@ func readAnswer(m *nats.Msg) answer {
 	case ack.Sequence == 0:
 		return answer{err: errors.New("JetStream's answer names no sequence")}
 	}
-	return answer{sequence: ack.Sequence, duplicate: ack.Duplicate}
+	return answer{sequence: ack.Sequence, duplicate: ack.Duplicate, count: ack.Count}
 }
 
 // plainAck reads {"stream":"NAME", "seq":N} without the cost of encoding/json;

@@ -23,6 +23,7 @@ type Broker struct {
 	log     *slog.Logger
 	metrics *metrics
 
+	line       line
 	nc         *nats.Conn
 	js         jetstream.JetStream
 	connClosed chan struct{}
@@ -36,6 +37,11 @@ type Broker struct {
 	sendCreated atomic.Int64 // Unix nanoseconds
 	// replicated: a record may be answered by a leader that falls. See Store.
 	replicated atomic.Bool
+	// batches says which streams take batches.
+	batches struct{ recv, dead atomic.Bool }
+
+	// batchTurn is held while one batch is written.
+	batchTurn sync.Mutex
 }
 
 // Connect validates the configuration and connects. It waits up to

@@ -38,6 +38,7 @@ func (b *Broker) options() ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name(c.Name),
 		nats.Timeout(connectTimeout),
+		nats.SetCustomDialer(&b.line),
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
@@ -111,18 +112,22 @@ func passing(err error) bool {
 }
 
 // retry calls f until it says that trying again is of no use, for as long as
-// wait, and gives its last error.
+// wait, and gives its last error; with that of ctx, where this ended it.
 func retry(ctx context.Context, wait time.Duration, f func() (again bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
 		again, err := f()
 		if err == nil || !again {
 			return err
 		}
-		if pause(ctx, delay) != nil {
-			return err
+		if pause(limited, delay) == nil {
+			continue
 		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return err
 	}
 }
 

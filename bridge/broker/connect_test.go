@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"wabridge/bridge"
@@ -93,6 +96,17 @@ func TestConnectGivesUpAfterItsWait(t *testing.T) {
 	}
 }
 
+func TestConnectThatIsToldToStopSaysSo(t *testing.T) {
+	s := bridgetest.NATS(t)
+	s.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Connect(ctx, Config{URL: s.URL(), Logger: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, nats.ErrNoServers) {
+		t.Errorf("error = %v, want that it was told to stop, and what it waited for", err)
+	}
+}
+
 func TestConnectDoesNotRetryARefusedUser(t *testing.T) {
 	s := bridgetest.NATS(t, bridgetest.Configure(func(o *server.Options) { o.Username, o.Password = "u", "p" }))
 	_, err := Connect(t.Context(), Config{URL: strings.Replace(s.URL(), "//", "//u:wrong@", 1), StartWait: time.Hour})
@@ -156,8 +170,12 @@ func TestBrokerWorksInADomain(t *testing.T) {
 	if _, _, _, err := b.Outcome(t.Context(), 1); err != nil {
 		t.Error(err)
 	}
-	if _, err := bucket(t, b, State).All(t.Context()); err != nil {
-		t.Error(err)
+	kv := bucket(t, b, State)
+	if revision, err := kv.Put(t.Context(), "a", []byte("x")); err != nil || revision != 1 {
+		t.Errorf("writing a key: revision %d, %v", revision, err)
+	}
+	if all, err := kv.All(t.Context()); err != nil || len(all) != 1 || all[0].Key != "a" {
+		t.Errorf("the bucket holds %v, %v", all, err)
 	}
 	send(t, b.JetStream(), "shop", 0, 1)
 	var got collector

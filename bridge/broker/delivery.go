@@ -17,6 +17,7 @@ type position struct {
 	stream    uint64 // sequence in the stream
 	consumer  uint64 // sequence of deliveries, +1 each
 	stored    time.Time
+	pending   uint64 // how many the consumer has not delivered yet
 }
 
 // readPosition reads $JS.ACK.<stream>.<consumer>.<delivered>.<stream
@@ -31,7 +32,7 @@ func readPosition(reply string) (position, error) {
 	for range skip - 2 {
 		_, rest, _ = strings.Cut(rest, ".")
 	}
-	var numbers [4]uint64
+	var numbers [5]uint64
 	for i := range numbers {
 		var token string
 		token, rest, _ = strings.Cut(rest, ".")
@@ -46,6 +47,7 @@ func readPosition(reply string) (position, error) {
 		stream:    numbers[1],
 		consumer:  numbers[2],
 		stored:    time.Unix(0, int64(numbers[3])),
+		pending:   numbers[4],
 	}, nil
 }
 
@@ -61,6 +63,7 @@ func newDelivery(m *nats.Msg, at position, shard int) *bridge.Delivery {
 		Sequence:    at.stream,
 		Stored:      at.stored,
 		Redelivered: at.delivered > 1,
+		Pending:     at.pending,
 		Header:      m.Header,
 		Body:        m.Data,
 		Settler:     settler{m},

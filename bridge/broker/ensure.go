@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,9 +17,9 @@ import (
 var ErrNoJetStream = errors.New("JetStream is not enabled")
 
 // Ensure makes sure that every stream and bucket is there and as it must be.
-// It creates what is missing, where Config.Manage says so, and changes nothing
-// that exists: the error joins one *ContradictionError for each field that
-// cannot stay. It waits up to Config.StartWait while the servers elect a
+// Where Config.Manage says so, it creates what is missing and lets the streams
+// that stores write take batches. It changes nothing else that exists: the error
+// joins one *ContradictionError for each field that cannot stay. It waits up to Config.StartWait while the servers elect a
 // leader.
 func (b *Broker) Ensure(ctx context.Context) error {
 	if on, _ := b.nc.ConnectedServerJetStream(); !on && b.config.Domain == "" {
@@ -81,12 +82,28 @@ func (b *Broker) ensureStream(ctx context.Context, wanted jetstream.StreamConfig
 		}
 		if err == nil {
 			info = stream.CachedInfo()
+			b.allowBatches(call, wanted, info)
 			return false, nil
 		}
 		again, err := explain(err, wanted.Name)
 		return again && ctx.Err() == nil, err
 	})
 	return info, err
+}
+
+// allowBatches lets a stream take batches that was created without. Stores work
+// without them, more slowly, so a failure is told and no more.
+func (b *Broker) allowBatches(ctx context.Context, wanted jetstream.StreamConfig, info *jetstream.StreamInfo) {
+	if !wanted.AllowAtomicPublish || info.Config.AllowAtomicPublish || !b.config.Manage {
+		return
+	}
+	changed := info.Config
+	changed.AllowAtomicPublish = true
+	if _, err := b.js.UpdateStream(ctx, changed); err != nil {
+		b.log.Warn("stream takes no batches: with copies, storing is slower", slog.String("stream", wanted.Name), slog.Any("error", err))
+		return
+	}
+	b.log.Info("stream takes batches now", slog.String("stream", wanted.Name))
 }
 
 // explain says whether a failure of the JetStream API may pass, and what to do
@@ -110,17 +127,24 @@ func explain(err error, stream string) (again bool, _ error) {
 }
 
 // readCopies learns whether what stores write may be answered by a leader that
-// falls.
+// falls, and whether it may be written in batches.
 func (b *Broker) readCopies(ctx context.Context) error {
 	copies := 0
-	for _, name := range []string{b.names.RecvStream(), b.names.DeadStream()} {
-		call, cancel := context.WithTimeout(ctx, callWait)
-		stream, err := b.js.Stream(call, name)
-		cancel()
+	for _, of := range []struct {
+		name    string
+		batches *atomic.Bool
+	}{{b.names.RecvStream(), &b.batches.recv}, {b.names.DeadStream(), &b.batches.dead}} {
+		var stream jetstream.Stream
+		err := b.open(ctx, of.name, func(ctx context.Context) (err error) {
+			stream, err = b.js.Stream(ctx, of.name)
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("reading stream %s: %w", name, err)
+			return fmt.Errorf("reading stream %s: %w", of.name, err)
 		}
-		copies = max(copies, stream.CachedInfo().Config.Replicas)
+		config := stream.CachedInfo().Config
+		copies = max(copies, config.Replicas)
+		of.batches.Store(config.AllowAtomicPublish)
 	}
 	b.replicated.Store(copies > 1)
 	return nil

@@ -72,7 +72,7 @@ func TestReadPosition(t *testing.T) {
 		"$JS.ACK.edge.ACCHASH.WA_SEND.shard-1.2.42.7.1795430000000000000.3.random",
 	} {
 		at, err := readPosition(reply)
-		if err != nil || at.delivered != 2 || at.stream != 42 || at.consumer != 7 || at.stored.UnixNano() != 1795430000000000000 {
+		if err != nil || at.delivered != 2 || at.stream != 42 || at.consumer != 7 || at.stored.UnixNano() != 1795430000000000000 || at.pending != 3 {
 			t.Errorf("readPosition(%s) = %+v, %v", reply, at, err)
 		}
 	}

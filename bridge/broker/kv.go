@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -20,11 +19,20 @@ import (
 // live or a send was tried.
 func (b *Broker) KV(ctx context.Context, kind string) (bridge.KV, error) {
 	bucket := b.names.Bucket(kind)
-	kv, err := b.js.KeyValue(ctx, bucket)
+	var kv jetstream.KeyValue
+	err := b.open(ctx, bucket, func(ctx context.Context) (err error) {
+		kv, err = b.js.KeyValue(ctx, bucket)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("opening bucket %s: %w", bucket, err)
 	}
-	return &keyValue{broker: b, kv: kv, stream: "KV_" + bucket, prefix: "$KV." + bucket + "."}, nil
+	k := &keyValue{broker: b, kv: kv, stream: "KV_" + bucket, prefix: "$KV." + bucket + "."}
+	k.writes = k.prefix
+	if domain := b.config.Domain; domain != "" {
+		k.writes = "$JS." + domain + ".API." + k.prefix
+	}
+	return k, nil
 }
 
 type keyValue struct {
@@ -32,6 +40,7 @@ type keyValue struct {
 	kv     jetstream.KeyValue
 	stream string
 	prefix string
+	writes string // the prefix of what is written, from wherever we are
 }
 
 func (k *keyValue) Get(ctx context.Context, key string) (bridge.Entry, error) {
@@ -46,30 +55,23 @@ func (k *keyValue) Get(ctx context.Context, key string) (bridge.Entry, error) {
 }
 
 func (k *keyValue) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	ctx, cancel := k.broker.call(ctx)
-	defer cancel()
-	revision, err := k.kv.Create(ctx, key, value)
+	revision, err := k.create(ctx, key, value)
 	return revision, k.fault("creating", err)
 }
 
 func (k *keyValue) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	ctx, cancel := k.broker.call(ctx)
-	defer cancel()
-	next, err := k.kv.Update(ctx, key, value, revision)
+	next, err := k.write(ctx, key, over(revision), value)
 	return next, k.fault("updating", err)
 }
 
 func (k *keyValue) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	ctx, cancel := k.broker.call(ctx)
-	defer cancel()
-	revision, err := k.kv.Put(ctx, key, value)
+	revision, err := k.write(ctx, key, nats.Header{}, value)
 	return revision, k.fault("writing", err)
 }
 
 func (k *keyValue) Delete(ctx context.Context, key string) error {
-	ctx, cancel := k.broker.call(ctx)
-	defer cancel()
-	return k.fault("deleting", k.kv.Delete(ctx, key))
+	_, err := k.write(ctx, key, nats.Header{headerOperation: {"DEL"}}, nil)
+	return k.fault("deleting", err)
 }
 
 func (k *keyValue) All(ctx context.Context) ([]bridge.Entry, error) {
@@ -169,9 +171,11 @@ func (k *keyValue) entry(m *nats.Msg, at position) *bridge.Entry {
 	}
 }
 
+const headerOperation = "KV-Operation"
+
 // removed tells the markers that stand for a removed key.
 func removed(header map[string][]string) bool {
-	return len(header["KV-Operation"]) > 0 || len(header["Nats-Marker-Reason"]) > 0
+	return len(header[headerOperation]) > 0 || len(header["Nats-Marker-Reason"]) > 0
 }
 
 // codeConflictReplicated is what a stream with copies answers to a
@@ -182,11 +186,7 @@ func (k *keyValue) fault(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		err = bridge.ErrNotFound
-	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, jetstream.ErrKeyExists) ||
-		ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == codeConflictReplicated) {
+	if conflicts(err) {
 		err = bridge.ErrConflict
 	}
 	return fmt.Errorf("%s a key of bucket %s: %w", doing, k.kv.Bucket(), err)

@@ -41,7 +41,11 @@ type MediaInfo struct {
 // Media opens the media store; Ensure has made sure that it is there.
 func (b *Broker) Media(ctx context.Context) (*Media, error) {
 	bucket := b.names.Bucket(MediaBucket)
-	store, err := b.js.ObjectStore(ctx, bucket)
+	var store jetstream.ObjectStore
+	err := b.open(ctx, bucket, func(ctx context.Context) (err error) {
+		store, err = b.js.ObjectStore(ctx, bucket)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("opening object store %s: %w", bucket, err)
 	}

@@ -26,7 +26,14 @@ type metrics struct {
 	reconnects metric.Int64Counter
 	refusals   metric.Int64Counter
 	resets     metric.Int64Counter
-	kinds      map[string]metric.MeasurementOption
+	kinds      map[string]labels
+}
+
+// labels are one set of labels for either kind of instrument. The options are
+// made once: a list of them for each record would be garbage.
+type labels struct {
+	record []metric.RecordOption
+	add    []metric.AddOption
 }
 
 func newMetrics(provider metric.MeterProvider, names bridge.Names) (*metrics, error) {
@@ -45,22 +52,23 @@ func newMetrics(provider metric.MeterProvider, names bridge.Names) (*metrics, er
 		reconnects: counter("wabridge.nats.reconnects", "{reconnect}", "Connections to NATS restored."),
 		refusals:   counter("wabridge.nats.refusals", "{refusal}", "Permissions that NATS refused."),
 		resets:     counter("wabridge.consumer.resets", "{reset}", "Shard consumers that had to start over."),
-		kinds:      make(map[string]metric.MeasurementOption, len(kinds)),
+		kinds:      make(map[string]labels, len(kinds)),
 	}
 	for _, kind := range kinds {
-		m.kinds[kind] = metric.WithAttributeSet(attribute.NewSet(
+		set := metric.WithAttributeSet(attribute.NewSet(
 			attribute.String("messaging.system", "nats"),
 			attribute.String("messaging.operation.name", "publish"),
 			attribute.String("messaging.operation.type", "send"),
 			attribute.String("messaging.destination.template", names.Prefix()+"."+kind+".{session}"),
 		))
+		m.kinds[kind] = labels{record: []metric.RecordOption{set}, add: []metric.AddOption{set}}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	// What never happened is 0, not missing.
-	for _, labels := range m.kinds {
-		m.duplicates.Add(context.Background(), 0, labels)
+	for _, l := range m.kinds {
+		m.duplicates.Add(context.Background(), 0, l.add...)
 	}
 	for _, c := range []metric.Int64Counter{m.retries, m.reconnects, m.refusals, m.resets} {
 		c.Add(context.Background(), 0)
@@ -72,12 +80,12 @@ func newMetrics(provider metric.MeterProvider, names bridge.Names) (*metrics, er
 func (m *metrics) stored(subject string, took time.Duration, duplicate bool) {
 	_, rest, _ := strings.Cut(subject, ".")
 	kind, _, _ := strings.Cut(rest, ".")
-	labels, ok := m.kinds[kind]
+	l, ok := m.kinds[kind]
 	if !ok {
 		return
 	}
-	m.published.Record(context.Background(), took.Seconds(), labels)
+	m.published.Record(context.Background(), took.Seconds(), l.record...)
 	if duplicate {
-		m.duplicates.Add(context.Background(), 1, labels)
+		m.duplicates.Add(context.Background(), 1, l.add...)
 	}
 }

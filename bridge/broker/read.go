@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"wabridge/bridge"
 )
 
@@ -129,7 +131,10 @@ func (b *Broker) directBatch(ctx context.Context, stream string, request getRequ
 		return nil, err
 	}
 	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
+	// A channel of its own holds what was asked for and the end; SubscribeSync
+	// would make one for 64 Ki messages, half a megabyte each time.
+	answers := make(chan *nats.Msg, request.Batch+1)
+	sub, err := b.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
@@ -140,18 +145,19 @@ func (b *Broker) directBatch(ctx context.Context, stream string, request getRequ
 	}
 	var found []*storedMessage
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, err
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case m := <-answers:
+			stored, err := readDirect(m)
+			if err != nil {
+				return nil, err
+			}
+			if stored == nil {
+				return found, nil
+			}
+			found = append(found, stored)
 		}
-		stored, err := readDirect(m)
-		if err != nil {
-			return nil, err
-		}
-		if stored == nil {
-			return found, nil
-		}
-		found = append(found, stored)
 	}
 }
 

@@ -147,6 +147,38 @@ func TestScanRecvReadsHeadersToTheEnd(t *testing.T) {
 	}
 }
 
+// What most scans find, and that there is nothing, is read without a consumer.
+func TestScanRecvReadsAFewWithoutAConsumer(t *testing.T) {
+	s := bridgetest.NATS(t)
+	b := open(t, s)
+	store := b.NewStore("shop")
+	r := newRecorder()
+	for i := range 10 {
+		if err := store.Put(t.Context(), r.record("shop", i, nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	made, err := b.Conn().SubscribeSync("$JS.API.CONSUMER.CREATE.WA_RECV.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[uint64]int{0: 10, 7: 4, 11: 0} {
+		n := 0
+		if err := b.ScanRecv(t.Context(), "shop", from, func(uint64, map[string][]string) error { n++; return nil }); err != nil || n != want {
+			t.Errorf("from %d: %d records, %v, want %d", from, n, err, want)
+		}
+	}
+	if err := b.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := made.Pending(); err != nil || n != 0 {
+		t.Errorf("%d consumers were made (%v)", n, err)
+	}
+}
+
 func TestFindRecvLooksBackInTime(t *testing.T) {
 	b := open(t, bridgetest.NATS(t))
 	store := b.NewStore("shop")

@@ -20,6 +20,9 @@ const (
 	followAgain = 50 * time.Millisecond
 	// readerExpires removes a consumer of a reader that could not delete it.
 	readerExpires = time.Minute
+	// fewRecords and fewBytes are what a scan reads before it makes a consumer.
+	fewRecords = 64
+	fewBytes   = 1 << 20
 )
 
 // errEnough ends a scan early, without an error.
@@ -28,17 +31,49 @@ var errEnough = errors.New("enough")
 // ScanRecv calls f with the sequence and headers of what WA_RECV holds of a
 // session, from a sequence to the end as it is now, in order. An error of f
 // ends the scan and is returned.
+//
+// Mostly that is a few records, as the sequence is one of a moment ago. They are
+// read with two requests: ten thousand sessions that connect at once would have
+// the server make, and remove, as many consumers.
 func (b *Broker) ScanRecv(ctx context.Context, session string, from uint64, f func(sequence uint64, header map[string][]string) error) error {
-	err := b.scan(ctx, b.names.RecvStream(), jetstream.ConsumerConfig{
-		FilterSubjects: []string{b.names.Recv(session), b.names.Status(session), b.names.Event(session)},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    max(from, 1),
-		HeadersOnly:    true,
-	}, func(m *nats.Msg, at position) error { return f(at.stream, m.Header) })
+	from, over, err := b.scanFew(ctx, session, max(from, 1), f)
+	if err == nil && !over {
+		err = b.scan(ctx, b.names.RecvStream(), jetstream.ConsumerConfig{
+			FilterSubjects: []string{b.names.Recv(session), b.names.Status(session), b.names.Event(session)},
+			DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+			OptStartSeq:    from,
+			HeadersOnly:    true,
+		}, func(m *nats.Msg, at position) error { return f(at.stream, m.Header) })
+	}
 	if err != nil {
 		return fmt.Errorf("reading what is stored of session %s: %w", session, err)
 	}
 	return nil
+}
+
+// scanFew begins a ScanRecv. It returns where to go on, or that it is over: that
+// the leader knows of nothing more.
+func (b *Broker) scanFew(ctx context.Context, session string, from uint64, f func(uint64, map[string][]string) error) (next uint64, over bool, err error) {
+	stream, subject := b.names.RecvStream(), b.names.Prefix()+".*."+session
+	found, err := b.directBatch(ctx, stream, getRequest{Seq: from, NextFor: subject, Batch: fewRecords, MaxBytes: fewBytes})
+	if err != nil {
+		return from, false, err
+	}
+	for _, m := range found {
+		if err := f(m.sequence, m.header); err != nil {
+			return from, false, err
+		}
+		from = m.sequence + 1
+	}
+	if len(found) == fewRecords {
+		return from, false, nil
+	}
+	// A copy that lags may have answered: only the leader knows the end.
+	_, err = b.leaderGet(ctx, stream, getRequest{Seq: from, NextFor: subject})
+	if errors.Is(err, bridge.ErrNotFound) {
+		return from, true, nil
+	}
+	return from, false, err
 }
 
 // FindRecv reports whether a message with this Nats-Msg-Id was stored on

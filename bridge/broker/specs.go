@@ -82,12 +82,12 @@ func Specs(names bridge.Names, shards, replicas int) []jetstream.StreamConfig {
 		Source:      names.Send("*"),
 		Destination: fmt.Sprintf("%s.outbox.{{partition(%d,1)}}.{{wildcard(1)}}", prefix, shards),
 	}
-	specs := []jetstream.StreamConfig{
-		send,
-		logStream(names.RecvStream(), "messages, statuses and events from WhatsApp", RecvAge, replicas,
-			names.Recv("*"), names.Status("*"), names.Event("*")),
-		logStream(names.DeadStream(), "dead letters", RecvAge, replicas, names.Dead("*")),
-	}
+	recv := logStream(names.RecvStream(), "messages, statuses and events from WhatsApp", RecvAge, replicas,
+		names.Recv("*"), names.Status("*"), names.Event("*"))
+	dead := logStream(names.DeadStream(), "dead letters", RecvAge, replicas, names.Dead("*"))
+	// Stores write batches where there are copies.
+	recv.AllowAtomicPublish, dead.AllowAtomicPublish = true, true
+	specs := []jetstream.StreamConfig{send, recv, dead}
 	for _, bucket := range buckets() {
 		specs = append(specs, kvStream(names.Bucket(bucket.kind), bucket.about, bucket.age, replicas))
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"wabridge/bridge"
 )
 
@@ -16,10 +18,15 @@ import (
 // stores the first that failed alone, for as long as that takes, and goes on
 // from there; Nats-Msg-Id makes what is published twice stored once.
 //
-// Where the stream has more than one copy, one record is in flight at a time: a
+// Where the stream has more than one copy, one publish is in flight at a time: a
 // leader that falls leaves records unanswered while the next leader takes later
-// ones. So it is for a while after JetStream refused a record. An answer to an
-// earlier try of a record counts like one to the last.
+// ones. It is a batch of all that waits, where the stream takes batches, and one
+// record where not. One record at a time it is also for a while after JetStream
+// refused one. An answer to an earlier try of a record counts like one to the
+// last.
+//
+// What is in flight was published on one connection: what follows waits until it
+// is given up, where another connection is in place. See line.
 //
 // What can still reorder: JetStream refuses a record (its storage is full) and
 // takes one that was in flight behind it.
@@ -33,16 +40,25 @@ type Store struct {
 
 	mu      sync.Mutex
 	queue   []entry // in the order of Put; the first is not stored yet
+	array   []entry // that queue is in
 	first   uint64  // the number of the first
 	next    int     // of queue: what is published next
 	bytes   int     // of queue
 	flying  int     // published and neither answered nor given up
+	line    uint64  // the connection that what is flying was published on
 	phase   phase
 	tries   int       // of the first, alone
+	stalled bool      // counted among those who wait for JetStream
 	retryAt time.Time // when the first is tried again
 	careful time.Time // one at a time until then
 	timer   *time.Timer
 	due     time.Time // when timer fires; zero while it is stopped
+
+	limit   int // the most records of the next batch
+	batches uint64
+	try     batchTry
+
+	message nats.Msg // of publish, so that it need not make one for each record
 
 	ready      []finished // stored, Done not called yet
 	spare      []finished
@@ -86,7 +102,7 @@ type finished struct {
 
 // NewStore returns the store of a session. Close gives it back.
 func (b *Broker) NewStore(session string) *Store {
-	s := &Store{broker: b, session: session, idle: make(chan struct{})}
+	s := &Store{broker: b, session: session, limit: batchRecords, idle: make(chan struct{})}
 	s.id, s.reply = b.answers.add(s)
 	return s
 }
@@ -113,7 +129,7 @@ func (s *Store) Put(ctx context.Context, r *bridge.Record) error {
 		s.mu.Unlock()
 		return fmt.Errorf("storing a record: %w", bridge.ErrClosed)
 	}
-	s.queue = append(s.queue, entry{record: r, size: size})
+	s.push(entry{record: r, size: size})
 	s.bytes += size
 	s.advance() //nolint:contextcheck // metrics of the store outlive the caller's context
 	s.unlock()
@@ -199,6 +215,14 @@ func (s *Store) abandon() int {
 	s.advance()
 	s.unlock()
 	return n
+}
+
+// entry is record n, or nil where it is not in the queue.
+func (s *Store) entry(n uint64) *entry {
+	if n < s.first || n-s.first >= uint64(len(s.queue)) {
+		return nil
+	}
+	return &s.queue[n-s.first]
 }
 
 func (e *entry) settle(result bridge.Stored) {

@@ -18,14 +18,18 @@ import (
 
 const (
 	// answerWait is how long an answer may take before the record counts as
-	// failed; a stream with copies is asked again sooner, since nothing but
-	// that record is in flight there.
+	// failed; a stream with copies is asked again sooner, since nothing else is in
+	// flight there.
 	answerWait           = 5 * time.Second
 	answerWaitReplicated = time.Second
 	// A record that failed alone is tried again after firstBackoff, doubling to
 	// maxBackoff.
 	firstBackoff = 50 * time.Millisecond
 	maxBackoff   = time.Second
+	// While another try with its id is on its way to the copies it is tried again
+	// sooner. After patientTries, some 0.5 s, that is trouble like any other.
+	inProcessBackoff = 5 * time.Millisecond
+	patientTries     = 7
 	// carefulFor is how long one record at a time is in flight after JetStream
 	// refused one: what refuses now and then (storage that is full while old
 	// messages expire) would let later records pass earlier ones.
@@ -56,8 +60,11 @@ func (s *Store) step() bool {
 		}
 	case alone:
 		if left || len(s.queue) == 0 {
-			s.phase, s.next = flowing, 0
-			s.broker.stalls.end()
+			s.phase, s.next, s.tries = flowing, 0, 0
+			if s.stalled {
+				s.stalled = false
+				s.broker.stalls.end()
+			}
 			return true
 		}
 		if s.queue[0].state == waiting && !time.Now().Before(s.retryAt) {
@@ -67,7 +74,11 @@ func (s *Store) step() bool {
 		for s.next < len(s.queue) && s.flying < s.window() {
 			i := s.next
 			s.next++
-			if s.queue[i].state == waiting && s.publish(i) {
+			if s.queue[i].state != waiting {
+				continue
+			}
+			n := s.span(i)
+			if n == 1 && s.publish(i) || n > 1 && s.publishBatch(i, n) {
 				return true
 			}
 		}
@@ -92,14 +103,14 @@ func (s *Store) leave() bool {
 	s.next = max(0, s.next-n)
 	s.queue = s.queue[n:]
 	if len(s.queue) == 0 {
-		s.queue = nil
+		s.drained()
 	}
 	s.makeRoom()
 	return true
 }
 
-// window is how many records may be in flight: one where a later record could
-// be taken while an earlier one is not.
+// window is how many records may be in flight before another is published: one
+// where a later record could be taken while an earlier one is not.
 func (s *Store) window() int {
 	if s.broker.replicated.Load() {
 		return 1
@@ -113,19 +124,41 @@ func (s *Store) window() int {
 	return s.broker.config.MaxRecords
 }
 
+// enter has what is published until line.leave go out on the connection that
+// what is flying went out on, or gives an error where there is another one.
+func (s *Store) enter() error {
+	l := &s.broker.line
+	number, ok := l.enter()
+	switch {
+	case !ok:
+		return nats.ErrDisconnected
+	case s.flying > 0 && s.line != number:
+		l.leave()
+		return nats.ErrDisconnected
+	}
+	s.line = number
+	return nil
+}
+
 // publish sends one record and reports whether it came to an end at once.
 func (s *Store) publish(i int) bool {
 	e := &s.queue[i]
-	err := s.broker.nc.PublishMsg(&nats.Msg{
-		Subject: e.record.Subject,
-		Reply:   s.reply + strconv.FormatUint(s.first+uint64(i), 36),
-		Header:  e.record.Header,
-		Data:    e.record.Body,
-	})
+	err := s.enter()
+	if err == nil {
+		var buf [64]byte
+		reply := strconv.AppendUint(append(buf[:0], s.reply...), s.first+uint64(i), 36)
+		s.message = nats.Msg{
+			Subject: e.record.Subject, Reply: string(reply), Header: e.record.Header, Data: e.record.Body,
+		}
+		err = s.broker.nc.PublishMsg(&s.message) // it keeps nothing of it
+		s.message = nats.Msg{}
+		s.broker.line.leave()
+	}
 	switch {
 	case err == nil:
 		e.state, e.sent = flying, time.Now()
 		s.flying++
+		s.try = batchTry{}
 		return false
 	case errors.Is(err, nats.ErrMaxPayload):
 		e.settle(bridge.Stored{Err: fmt.Errorf("%w of %d bytes", bridge.ErrTooLarge, s.broker.nc.MaxPayload())})
@@ -140,12 +173,20 @@ func (s *Store) publish(i int) bool {
 // first of the queue is what is tried next.
 func (s *Store) fail(err error) {
 	s.broker.metrics.retries.Add(context.Background(), 1)
+	backoff := firstBackoff
+	// Someone else stores the same: it is over in a moment, and no trouble.
+	soon := codeOf(err) == codeInProcess && s.tries < patientTries
+	if soon {
+		backoff = inProcessBackoff
+	} else if !s.stalled {
+		s.stalled = true
+		s.broker.stalls.begin(err)
+	}
 	switch s.phase {
 	case flowing:
 		s.phase = halting
-		s.broker.stalls.begin(err)
 	case alone:
-		backoff := min(firstBackoff<<min(s.tries, 10), maxBackoff)
+		backoff = min(backoff<<min(s.tries, 10), maxBackoff)
 		s.retryAt = time.Now().Add(backoff/2 + rand.N(backoff))
 		s.tries++
 	case halting:
@@ -156,37 +197,52 @@ func (s *Store) fail(err error) {
 func (s *Store) answered(n uint64, a answer) {
 	s.mu.Lock()
 	defer s.unlock()
-	if n < s.first || n-s.first >= uint64(len(s.queue)) {
+	e := s.entry(n)
+	if e == nil || e.state == settled {
 		return
 	}
-	e := &s.queue[n-s.first]
 	was := e.state
-	if was == settled {
-		return
-	}
 	switch {
 	case a.err == nil:
-		e.settle(bridge.Stored{Sequence: a.sequence, Duplicate: a.duplicate})
-		s.broker.metrics.stored(e.record.Subject, time.Since(e.sent), a.duplicate)
+		s.took(n, a)
+		if a.duplicate {
+			s.limit = 1 // what follows may be as old
+		} else {
+			s.limit = min(2*s.limit, batchRecords)
+		}
 	case tooLarge(a.err):
 		e.settle(bridge.Stored{Err: fmt.Errorf("%w: %w", bridge.ErrTooLarge, a.err)})
+		if was == flying {
+			s.flying--
+		}
 	case was == waiting:
 		// A refusal of a try that was given up.
 		return
 	default:
 		e.state = waiting
+		s.flying--
 		s.careful = time.Now().Add(carefulFor)
 		s.fail(a.err)
-	}
-	if was == flying {
-		s.flying--
 	}
 	s.advance()
 }
 
+// took notes that record n is stored.
+func (s *Store) took(n uint64, a answer) {
+	e := s.entry(n)
+	if e == nil || e.state == settled {
+		return
+	}
+	if e.state == flying {
+		s.flying--
+	}
+	e.settle(bridge.Stored{Sequence: a.sequence, Duplicate: a.duplicate})
+	s.broker.metrics.stored(e.record.Subject, time.Since(e.sent), a.duplicate)
+}
+
 func tooLarge(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == codeHeaderTooLarge)
+	code := codeOf(err)
+	return code == jetstream.JSErrCodeStreamMessageExceedsMaximum || code == codeHeaderTooLarge
 }
 
 // interrupted: the connection was lost, so nothing in flight will be answered.
@@ -209,6 +265,7 @@ func (s *Store) giveUp(before time.Time, err error) {
 		}
 	}
 	if given {
+		s.try = batchTry{}
 		s.fail(err)
 		s.advance()
 	}

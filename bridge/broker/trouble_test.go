@@ -165,7 +165,7 @@ func TestStoreOnACopiedStreamKeepsOrderWhileLeadersFall(t *testing.T) {
 	if !b.replicated.Load() {
 		t.Fatal("the broker does not know that WA_RECV has copies")
 	}
-	const sessions, each = 2, 300
+	const sessions, each = 2, 3000
 	recorders := make([]*recorder, sessions)
 	stores := make([]*Store, sessions)
 	done := make(chan error, sessions)
@@ -205,6 +205,18 @@ func TestStoreOnACopiedStreamKeepsOrderWhileLeadersFall(t *testing.T) {
 		}
 		r.inOrder(t, each)
 		streamInOrder(t, c.JetStream(t), fmt.Sprintf("s%d", i), each)
+		if stores[i].batches == 0 {
+			t.Errorf("session %d wrote no batch", i)
+		}
+	}
+	// A server that is stopped while it still takes its streams up leaves goroutines.
+	c.AwaitLeader(t)
+	for _, spec := range b.Specs() {
+		bridgetest.Eventually(t, long, func() bool {
+			info, err := b.Compare(t.Context(), spec)
+			return err == nil && info.Cluster != nil && len(info.Cluster.Replicas) == 2 &&
+				info.Cluster.Replicas[0].Current && info.Cluster.Replicas[1].Current
+		}, "a copy of %s is behind", spec.Name)
 	}
 }
 
