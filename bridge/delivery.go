@@ -22,9 +22,12 @@ type Delivery struct {
 	Stored   time.Time // when WA_SEND took it
 	// Redelivered is set where WA_SEND has delivered it before, to anyone.
 	Redelivered bool
-	Header      map[string][]string
-	Body        []byte
-	Settler     Settler
+	// Pending is how many commands the shard's consumer has not come to yet; 0
+	// where the command was read and not delivered.
+	Pending uint64
+	Header  map[string][]string
+	Body    []byte
+	Settler Settler
 }
 
 // HeaderValue reads the first value of a header. NATS header names are

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wabridge/bridge"
 	"wabridge/bridge/broker"
 	"wabridge/bridge/outbound"
@@ -29,7 +31,8 @@ type shard struct {
 	sessions atomic.Pointer[map[string]*session]
 	orphans  *outbound.Orphans
 	// settled is what WA_SEND may deliver again though it is settled, by session,
-	// for those that do not run; see note. turn guards it.
+	// for those that do not run; see note. turn guards it, and while sessions start
+	// beside each other, mu.
 	settled map[string][]uint64
 	// lost: another replica may be at work, so nothing is told of states any more.
 	lost atomic.Bool
@@ -42,6 +45,10 @@ type shard struct {
 	ctx    context.Context //nolint:containedctx // the shard's life, begun and ended by the ownership
 	cancel context.CancelFunc
 	begun  chan struct{} // closed once begin is over
+
+	// giving is held while a delivery or an announcement is given to a session.
+	giving  sync.Mutex
+	lookout lookout // giving guards it
 
 	// turn is held by whoever starts or ends sessions or the consumer.
 	turn     sync.Mutex
@@ -77,27 +84,36 @@ func (s *shard) begin() {
 	s.retry("starting a shard", s.open)
 }
 
+// starting bounds how many sessions of a shard are built at once: each waits for
+// an answer of JetStream, and all shards of a replica may begin together.
+const starting = 4
+
 func (s *shard) open() error {
+	var starts errgroup.Group
+	starts.SetLimit(starting)
 	for _, def := range s.host.definitions.ofShard(s.n, s.host.shards) {
 		if _, running := s.all()[def.ID]; !running {
-			if err := s.start(def); err != nil {
-				return err
-			}
+			starts.Go(func() error { return s.start(def) })
 		}
+	}
+	if err := starts.Wait(); err != nil {
+		return err
 	}
 	return s.consume()
 }
 
 // start runs one session; turn is held.
 func (s *shard) start(def bridge.Definition) error {
+	s.mu.Lock()
 	settled := slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled())
+	s.mu.Unlock()
 	one, err := s.host.newSession(s.ctx, def, settled, s)
 	if err != nil {
 		return fmt.Errorf("starting session %s: %w", def.ID, err)
 	}
-	delete(s.settled, def.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.settled, def.ID)
 	for _, d := range s.orphans.Claim(def.ID) {
 		one.out.Deliver(d)
 	}
@@ -108,6 +124,7 @@ func (s *shard) start(def bridge.Definition) error {
 
 // consume begins or begins again, in order from the ack floor; turn is held.
 func (s *shard) consume() error {
+	s.resetLookout()
 	c, err := s.host.broker.Consume(s.ctx, s.n, s.deliver)
 	if err != nil {
 		return err
@@ -119,6 +136,19 @@ func (s *shard) consume() error {
 
 // deliver gives a command to its session. Deliveries of a shard never overlap.
 func (s *shard) deliver(d *bridge.Delivery) {
+	s.giving.Lock()
+	s.give(d)
+	rest := s.lookAhead(d)
+	s.giving.Unlock()
+	if rest {
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(passRest):
+		}
+	}
+}
+
+func (s *shard) give(d *bridge.Delivery) {
 	if last := s.speaker.Load(); last == nil || last.Session != d.Session {
 		s.since.Store(time.Now().UnixNano())
 		s.speaker.Store(d)
@@ -203,7 +233,9 @@ func (s *shard) stopConsumer(ctx context.Context) {
 	if s.consumer == nil {
 		return
 	}
-	if err := s.consumer.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	err := s.consumer.Stop(ctx)
+	s.endLookout()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Warn("stopping a shard's consumer", "error", err)
 	}
 	s.consumer = nil

@@ -10,13 +10,14 @@ import (
 // answered hears what the platform made of a send.
 func (s *Session) answered(c *command, r bridge.Result) {
 	s.cfg.Metrics.answered(r.Class)
-	s.heard.Store(time.Now().UnixNano())
+	now := time.Now()
+	s.heard.Store(now.UnixNano())
 	window := s.allowed()
 	s.mu.Lock()
 	if s.ledger != nil && !c.Verb {
 		s.noteLater(c, r)
 	} else {
-		s.judge(c, &r, time.Now())
+		s.judge(c, &r, now)
 	}
 	s.land()
 	s.pump(window, pumpBudget)

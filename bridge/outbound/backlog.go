@@ -18,10 +18,12 @@ type backlog struct {
 	// shed: the session cannot send; what waits is dropped from memory once the
 	// cursor covers it.
 	shed bool
+	// ahead: it could keep up, but the shard's consumer does not; see Announce.
+	ahead bool
 	// next is what the reader reads from; everything from first up to next it
 	// has read.
 	first, next uint64
-	high        uint64 // the highest sequence delivered or read
+	high        uint64 // the highest sequence delivered, read or announced
 	// stored is the cursor as wa_backlog holds it; 0: none. touched is the
 	// highest sequence that may have been sent, as it holds it.
 	stored, touched uint64
@@ -67,8 +69,13 @@ func (s *Session) enterBacklog(next uint64, shed bool) {
 		b.first, b.next = next, next
 	}
 	b.on, b.shed = true, shed
+	b.ahead = b.ahead && !shed
 	b.oldest = time.Time{}
-	s.cfg.Logger.Info("session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", shed)
+	if b.ahead {
+		s.cfg.Logger.Debug("session reads ahead of its shard", "session", s.cfg.Session, "from", next)
+	} else {
+		s.cfg.Logger.Info("session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", shed)
+	}
 	s.keep()
 }
 
@@ -81,7 +88,9 @@ func (s *Session) covered(sequence uint64) bool {
 // where it may be acked now.
 func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
 	b := &s.back
-	b.behind++
+	if !b.ahead { // else it was counted when it was announced
+		b.behind++
+	}
 	if s.covered(d.Sequence) && s.may() {
 		if s.window > 0 && s.roomIn(1, 2) {
 			s.keep()
@@ -172,7 +181,10 @@ func (s *Session) lowest() uint64 {
 // highestTried is the highest sequence in hand that may be sent before the
 // cursor is written again.
 func (s *Session) highestTried() uint64 {
-	if !s.back.shed {
+	switch {
+	case s.back.ahead:
+		return s.back.high + aheadStride
+	case !s.back.shed:
 		return s.back.next - 1
 	}
 	var highest uint64
@@ -264,14 +276,14 @@ func (s *Session) shed() {
 // canRead reports whether the session can send and has room.
 func (s *Session) canRead(now time.Time) bool {
 	_, held := s.held(now)
-	return s.window > 0 && !held && s.roomIn(1, 2)
+	return s.window > 0 && !held && s.roomIn(1, 2) && !s.back.abreast()
 }
 
 // readOn reads the next commands and gives them to their lanes; where there are
 // no more, the session is live again.
 func (s *Session) readOn() error {
 	s.mu.Lock()
-	from, before := s.back.next, s.back.high
+	from, before, ahead := s.back.next, s.back.high, s.back.ahead
 	limit := max(min(readBatch, s.limit()-len(s.commands)), 1)
 	s.mu.Unlock()
 	batch, err := s.readSend(s.life, from, limit)
@@ -284,14 +296,16 @@ func (s *Session) readOn() error {
 	if len(batch) > 0 {
 		touched = batch[len(batch)-1].Sequence
 	}
-	if err := s.touch(touched); err != nil {
-		return err
+	if len(batch) > 0 || !ahead {
+		if err := s.touch(touched); err != nil {
+			return err
+		}
 	}
 	s.take(batch)
 	window := s.allowed()
 	s.mu.Lock()
 	if len(batch) == 0 {
-		s.caughtUp(before)
+		s.caughtUp(before, ahead)
 	}
 	s.pump(window, -1)
 	return nil
@@ -328,13 +342,14 @@ func (s *Session) take(batch []*bridge.Delivery) {
 }
 
 // caughtUp follows a read that found nothing: before is the highest sequence
-// that had been delivered when it began, and what cannot be read up to there was
-// erased. It is called with mu held.
-func (s *Session) caughtUp(before uint64) {
+// that was known of when it began, and what cannot be read up to there was
+// erased. Where the session read ahead then, it goes on so. It is called with mu
+// held.
+func (s *Session) caughtUp(before uint64, ahead bool) {
 	b := &s.back
 	b.next = max(b.next, before+1)
-	if b.high >= b.next {
-		return // more was delivered meanwhile
+	if ahead || b.high >= b.next {
+		return // or more was delivered meanwhile
 	}
 	b.on, b.shed, b.behind = false, false, 0
 	s.cfg.Logger.Info("session is live again", "session", s.cfg.Session, "from", b.next)
@@ -343,7 +358,7 @@ func (s *Session) caughtUp(before uint64) {
 // headAged reports whether WA_SEND will soon forget what the session could not
 // send.
 func (s *Session) headAged(now time.Time) bool {
-	return s.cfg.MaxAge > 0 && s.roomIn(1, 2) && (s.back.oldest.IsZero() || s.aged(s.back.oldest, now))
+	return s.cfg.MaxAge > 0 && s.roomIn(1, 2) && !s.back.abreast() && (s.back.oldest.IsZero() || s.aged(s.back.oldest, now))
 }
 
 // readAged gives the commands that the stream will soon forget their outcome,

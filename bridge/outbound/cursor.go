@@ -61,12 +61,12 @@ func parseCursor(value []byte) (from, touched uint64, err error) {
 // touch says, in the cursor, that everything up to a sequence may be sent.
 func (s *Session) touch(sequence uint64) error {
 	s.mu.Lock()
-	lowest, touched := s.lowest(), s.back.touched
+	lowest, touched, reach := s.lowest(), s.back.touched, s.back.reach(sequence)
 	s.mu.Unlock()
 	if sequence <= touched {
 		return nil
 	}
-	return s.storeCursor(s.life, lowest, sequence)
+	return s.storeCursor(s.life, lowest, reach)
 }
 
 func (s *Session) storeCursor(ctx context.Context, from, touched uint64) error {

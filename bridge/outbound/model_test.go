@@ -42,6 +42,8 @@ const (
 	opOpen
 	opKill
 	opHandOver
+	opAnnounce
+	opRejoin
 	opStatus
 )
 
@@ -143,6 +145,12 @@ func play(t *testing.T, p plan) (faults []string) {
 				w.handOver()
 				start()
 				w.deliverAll()
+			case opAnnounce: // nobody looks ahead where the consumer is behind what it was
+				if w.delivered > w.reached {
+					w.announce(o.n)
+				}
+			case opRejoin:
+				w.rejoin()
 			case opStatus:
 				w.status(o.n)
 			}
@@ -157,6 +165,7 @@ func play(t *testing.T, p plan) (faults []string) {
 		w.platform.setWindow(p.window)
 		w.session.Wake()
 		w.deliverAll()
+		w.rejoin()
 		for range 60 {
 			w.sweep(time.Minute)
 			w.deliverAll()

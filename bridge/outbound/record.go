@@ -23,14 +23,16 @@ const (
 	reportSize = 320
 )
 
-// outcomeRecord is the one word on a command, for wa.status.
-func outcomeRecord(names bridge.Names, c *command) *bridge.Record {
+// outcomeRecord is the one word on a command, for wa.status. Its header is
+// borrowed until Done.
+func (t *settlement) outcomeRecord(c *command) *bridge.Record {
 	o := &c.outcome
 	id := messageID(c, ":outcome")
-	header := make(map[string][]string, 12)
+	subject, source := t.voice(c)
+	header := codec.BorrowHeader()
 	codec.SetEventHeaders(header, codec.EventAttributes{
 		ID:      id,
-		Source:  "/wabridge/" + c.session,
+		Source:  source,
 		Type:    eventType(o.word),
 		Subject: c.to(),
 		Time:    o.at,
@@ -49,7 +51,15 @@ func outcomeRecord(names bridge.Names, c *command) *bridge.Record {
 			Class: o.class, Code: o.code, Title: cut(o.title, textLimit), Detail: cut(o.detail, textLimit),
 		}
 	}
-	return &bridge.Record{Subject: names.Status(c.session), Header: header, Body: report.Append(make([]byte, 0, reportSize))}
+	return &bridge.Record{Subject: subject, Header: header, Body: report.Append(make([]byte, 0, reportSize))}
+}
+
+// voice is where, and in whose name, the outcome of a command is told.
+func (t *settlement) voice(c *command) (subject, source string) {
+	if c.session == t.cfg.Session {
+		return t.status, t.source
+	}
+	return t.cfg.Names.Status(c.session), "/wabridge/" + c.session // an orphan
 }
 
 // messageID is what JetStream knows a record of a command by.

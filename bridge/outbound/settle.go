@@ -15,6 +15,8 @@ import (
 type settlement struct {
 	cfg  *Config
 	life life
+	// status is the subject of the session's outcomes, source who says them.
+	status, source string
 	// forget takes a command off its session's books as settled and returns
 	// what JetStream must still hear, or nil.
 	forget func(c *command) bridge.Settler
@@ -34,7 +36,10 @@ type settlement struct {
 }
 
 func newSettlement(cfg *Config, l life, forget func(*command) bridge.Settler) *settlement {
-	return &settlement{cfg: cfg, life: l, forget: forget, turn: make(chan struct{}, 1)}
+	return &settlement{
+		cfg: cfg, life: l, forget: forget, turn: make(chan struct{}, 1),
+		status: cfg.Names.Status(cfg.Session), source: "/wabridge/" + cfg.Session,
+	}
 }
 
 // add takes a decided command. It does not block.
@@ -111,9 +116,12 @@ func (t *settlement) store(ctx context.Context, c *command) error {
 	if c.outcome.dead {
 		record = deadRecord(t.cfg.Names, c)
 	} else {
-		record = outcomeRecord(t.cfg.Names, c)
+		record = t.outcomeRecord(c)
 	}
-	record.Done = func(st bridge.Stored) { t.stored(c, st) } //nolint:contextcheck // it outlives this call
+	record.Done = func(st bridge.Stored) { //nolint:contextcheck // it outlives this call
+		codec.ReturnHeader(record.Header)
+		t.stored(c, st)
+	}
 	if err := t.cfg.Store.Put(ctx, record); err != nil {
 		return err
 	}

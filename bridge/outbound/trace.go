@@ -43,6 +43,9 @@ type tracer struct {
 	trace.Tracer
 	name    string
 	options []trace.SpanStartOption
+	// attributes are those of every span, given to those that are recorded: the
+	// others need not pay for them.
+	attributes []attribute.KeyValue
 }
 
 func newTracer(provider trace.TracerProvider, names bridge.Names, session string) *tracer {
@@ -51,17 +54,15 @@ func newTracer(provider trace.TracerProvider, names bridge.Names, session string
 	}
 	template := names.Send("{session}")
 	return &tracer{
-		Tracer: provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
-		name:   "process " + template,
-		options: []trace.SpanStartOption{
-			trace.WithSpanKind(trace.SpanKindConsumer),
-			trace.WithAttributes(
-				semconv.MessagingSystemKey.String("nats"),
-				semconv.MessagingOperationName("process"),
-				semconv.MessagingOperationTypeProcess,
-				semconv.MessagingDestinationTemplate(template),
-				semconv.MessagingDestinationName(names.Send(session)),
-			),
+		Tracer:  provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		name:    "process " + template,
+		options: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
+		attributes: []attribute.KeyValue{
+			semconv.MessagingSystemKey.String("nats"),
+			semconv.MessagingOperationName("process"),
+			semconv.MessagingOperationTypeProcess,
+			semconv.MessagingDestinationTemplate(template),
+			semconv.MessagingDestinationName(names.Send(session)),
 		},
 	}
 }
@@ -81,6 +82,7 @@ func (s *Session) startSpan(c *command) {
 		c.parent = parent{formatTraceparent(sc), sc.TraceState().String()}
 	}
 	if c.span.IsRecording() {
+		c.span.SetAttributes(s.tracer.attributes...)
 		c.span.SetAttributes(
 			semconv.MessagingMessageID(c.ref),
 			semconv.MessagingMessageBodySize(len(c.body)),

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,9 @@ type world struct {
 	send      []*bridge.Delivery // WA_SEND
 	settled   map[uint64]string  // "ack", or the reason of a termination
 	delivered int                // how many of send the consumer has delivered
+	reached   int                // what that was at most in the runs before
+	announced uint64             // the highest sequence that the session was told of
+	onRead    func()             // called for each read; nil: not
 	records   []*bridge.Record
 	ids       map[string]int
 	progress  map[uint64]int
@@ -96,7 +100,8 @@ func (w *world) start() {
 	w.mu.Lock()
 	w.run++
 	run := w.run
-	w.started, w.delivered = run, 0
+	w.reached = max(w.reached, w.delivered)
+	w.started, w.delivered, w.announced = run, 0, 0
 	handed := w.handed
 	w.handed = nil
 	w.mu.Unlock()
@@ -231,7 +236,9 @@ func (w *world) put(ctx context.Context, run int, r *bridge.Record) error {
 	w.mu.Lock()
 	sequence, duplicate := w.ids[id]
 	if !duplicate {
-		w.records = append(w.records, r)
+		kept := *r
+		kept.Header = maps.Clone(r.Header) // r's is another record's after Done
+		w.records = append(w.records, &kept)
 		sequence = len(w.records)
 		w.ids[id] = sequence
 	}
@@ -259,6 +266,9 @@ func (w *world) read(from uint64, limit int) ([]*bridge.Delivery, error) {
 	defer elapse(time.Millisecond) // more is delivered meanwhile
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.onRead != nil {
+		w.onRead()
+	}
 	var batch []*bridge.Delivery
 	limit = min(limit, w.short) // large ones come in fewer
 	for _, d := range w.send {
