@@ -17,6 +17,12 @@ import (
 // httpTimeout bounds one request to a token endpoint, its answer included.
 const httpTimeout = 15 * time.Second
 
+// idleConns and idleTime bound what is kept of connections for the next request.
+const (
+	idleConns = 32
+	idleTime  = 5 * time.Second
+)
+
 // Config says how to get tokens from an OAuth 2.0 server.
 type Config struct {
 	// TokenURL is the token endpoint: https, or http to a loopback address.
@@ -40,14 +46,16 @@ type Config struct {
 }
 
 // NewHTTPClient returns a client fit for token endpoints: it gives up after 15
-// seconds, follows no redirect (the credentials would follow it), and keeps no
-// idle connection, as tokens are fetched rarely. Sessions may share one.
+// seconds, follows no redirect (the credentials would follow it), and keeps a
+// connection only for a moment, as tokens are fetched rarely, or many at once
+// when many sessions begin. Sessions may share one.
 func NewHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout: httpTimeout,
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DisableKeepAlives:      true,
+			MaxIdleConnsPerHost:    idleConns,
+			IdleConnTimeout:        idleTime,
 			TLSHandshakeTimeout:    httpTimeout,
 			ResponseHeaderTimeout:  httpTimeout,
 			MaxResponseHeaderBytes: 64 << 10,

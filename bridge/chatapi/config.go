@@ -1,6 +1,7 @@
 package chatapi
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -36,6 +37,12 @@ type Config struct {
 	AllowInsecure bool
 	// TLS verifies a wss:// platform; nil means the system's roots.
 	TLS *tls.Config
+
+	// Turn, where not nil, is called before each attempt to connect, and over when
+	// it has succeeded or failed. Sessions of a process share it, so that those
+	// which lost a platform together come back one behind the other. It blocks,
+	// and fails only where ctx ends.
+	Turn func(ctx context.Context) (over func(), err error)
 
 	// Logger, TracerProvider and Metrics may be nil: then nothing is said.
 	Logger         *slog.Logger
@@ -114,6 +121,9 @@ func (c *Config) prepare() (string, error) {
 	target, err := c.target()
 	if err != nil {
 		faults = append(faults, err)
+	}
+	if c.Turn == nil {
+		c.Turn = func(context.Context) (func(), error) { return func() {}, nil }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package chatapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -286,6 +287,34 @@ func TestLostConnectionComesBack(t *testing.T) {
 	}
 	if n := s.host.asked; n != 1 {
 		t.Errorf("asked %d times for the position of one epoch", n)
+	}
+}
+
+// A session waits for its turn before each connection, and ends while it waits.
+func TestTurnComesFirst(t *testing.T) {
+	p := newPlatform(t)
+	turns, over := make(chan struct{}), make(chan struct{}, 3)
+	s := start(t, p, func(c *Config) {
+		c.Turn = func(ctx context.Context) (func(), error) {
+			select {
+			case <-turns:
+				return func() { over <- struct{}{} }, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	})
+	turns <- struct{}{}
+	c := p.ready(t)
+	s.connected(t)
+	c.cut()
+	turns <- struct{}{}
+	p.ready(t).cut()
+	s.in(t, bridge.Disconnected)
+	s.stop()
+	receive(t, s.done, "the end of Run")
+	if n := p.count(); n != 2 || len(over) != 2 {
+		t.Errorf("%d connections in two turns, of which %d were given back", n, len(over))
 	}
 }
 

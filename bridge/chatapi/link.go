@@ -40,16 +40,17 @@ type link struct {
 	// reading of answers.
 	receiving, excused atomic.Int64
 	ready              atomic.Uint64 // session.ready frames seen after the first
+	unauthorized       atomic.Bool   // a send was refused for its token
+	denied             atomic.Bool   // a send was refused because the account may not send
+	stopping           atomic.Bool   // ctx of Run has ended
+	renewal            atomic.Pointer[renewal]
+	renew              sync.WaitGroup
 	deadline           time.Time     // of the reader alone
-	unauthorized       chan struct{} // a send was refused for its token
-	denied             chan struct{} // a send was refused because the account may not send
 	done               chan struct{} // the reader has ended, with failure
 	failure            error
 
 	// Of the writer.
-	token  auth.Token
-	tokens chan *renewal
-	renew  sync.WaitGroup
+	token auth.Token
 	writer
 }
 
@@ -84,7 +85,7 @@ func (s *Session) farewell(conn *websocket.Conn, err error) {
 	}
 	message := websocket.FormatCloseMessage(code, "")
 	if err := conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(lastWords)); err != nil {
-		s.log.Debug("closing the connection", "error", lost("close frame not sent", err).Error())
+		s.log.Debug("closing the connection", "session", s.config.Definition.ID, "error", lost("close frame not sent", err).Error())
 	}
 }
 
@@ -96,11 +97,7 @@ func abandon(conn *websocket.Conn) {
 
 // greet reads session.ready and finds out where the events go on.
 func (s *Session) greet(ctx context.Context, conn *websocket.Conn, token auth.Token, deadline time.Time) (*link, error) {
-	l := &link{
-		Session: s, conn: conn, token: token,
-		done: make(chan struct{}), tokens: make(chan *renewal, 1),
-		unauthorized: make(chan struct{}, 1), denied: make(chan struct{}, 1),
-	}
+	l := &link{Session: s, conn: conn, token: token, done: make(chan struct{})}
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil, lost("connection lost", err)
 	}
@@ -157,14 +154,28 @@ func (l *link) first() (codec.Ready, error) {
 // run serves the connection until it ends, or ctx does and the connection has
 // been closed in order. Every send is done when it returns. lasted is how long
 // it served.
+//
+// It reads; what is to be written is written by turns of the writer.
 func (l *link) run(ctx context.Context) (lasted time.Duration, f *fault) {
 	began := time.Now()
 	// The link outlives ctx by the wait for answers.
 	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	go l.read(linked)
-	err := l.write(ctx, linked)
-	lasted = time.Since(began)
-	return lasted, l.end(linked, cancel, err)
+	over := make(chan struct{})
+	l.begin(linked, began, func(err error) {
+		lasted = time.Since(began)
+		f = l.end(linked, cancel, err)
+		close(over)
+	})
+	stop := context.AfterFunc(ctx, func() {
+		l.stopping.Store(true)
+		l.kick()
+	})
+	defer stop()
+	l.link.Store(l)
+	go l.turn()
+	l.read(linked)
+	<-over
+	return lasted, f
 }
 
 // end closes the connection and settles what is left.
@@ -176,6 +187,7 @@ func (l *link) end(linked context.Context, cancel context.CancelFunc, err error)
 	<-l.done
 	l.renew.Wait()
 	l.numbers.link.CompareAndSwap(l, nil)
+	l.link.CompareAndSwap(l, nil)
 	f := readFault(err)
 	l.settleUnanswered(linked, f)
 	l.metrics.flush(linked, &l.frames)

@@ -42,7 +42,7 @@ func (n *numbering) Stored(in *bridge.Inbound, err error) {
 	if err != nil {
 		n.broken.Store(true)
 		if l := n.link.Load(); l != nil {
-			signal(l.wake) // where it ends, it waits no longer for what is taken
+			l.kick() // where it ends, it waits no longer for what is taken
 		}
 		return
 	}

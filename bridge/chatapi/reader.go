@@ -19,6 +19,7 @@ const stalled = time.Second
 
 // read reads until the connection ends. It is the connection's only reader.
 func (l *link) read(ctx context.Context) {
+	defer l.kick()
 	defer close(l.done)
 	l.conn.SetPongHandler(func(string) error { return l.extend(time.Now()) })
 	for l.failure == nil {
@@ -30,8 +31,24 @@ func (l *link) read(ctx context.Context) {
 			l.failure = err
 			return
 		}
-		l.failure = l.arrived(ctx, kind, r)
+		if l.wire.block != nil { // more is there already: no time for a goroutine each
+			l.failure = l.arrived(ctx, kind, r)
+		} else {
+			l.failure = l.arrivedApart(ctx, kind, r)
+		}
 	}
+}
+
+// arrivedApart does what arrived does in a goroutine of its own, which takes the
+// stack that an event needs with it: the one that waits for the next stays small.
+func (l *link) arrivedApart(ctx context.Context, kind int, r io.Reader) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = l.arrived(ctx, kind, r)
+	}()
+	<-done
+	return err
 }
 
 // attend prepares for the next read. Setting a deadline costs more than a read
@@ -175,7 +192,8 @@ func (l *link) hand(ctx context.Context, in *bridge.Inbound, class frameKind, se
 			return &fault{cause: causeGap, reason: "events are missing: having them sent again"}
 		case leap:
 			l.frames.gaps.Add(1)
-			l.log.Warn("events stay missing", slog.Uint64("after", n.received), slog.Uint64("next", sequence))
+			l.log.Warn("events stay missing", slog.String("session", l.config.Definition.ID),
+				slog.Uint64("after", n.received), slog.Uint64("next", sequence))
 		case pass, late:
 		}
 	}
@@ -207,10 +225,12 @@ func (l *link) result(ctx context.Context, data []byte) error {
 	result := resultOf(&answer, s.out.Type)
 	switch result.Class {
 	case codec.Unauthorized:
-		signal(l.unauthorized)
+		l.unauthorized.Store(true)
+		l.kick()
 	case codec.Denied:
 		if l.sends.deny(answer.Error.Code) {
-			signal(l.denied)
+			l.denied.Store(true)
+			l.kick()
 		}
 	default:
 	}
@@ -219,7 +239,7 @@ func (l *link) result(ctx context.Context, data []byte) error {
 		l.host.Wake()
 	}
 	if l.leaving.Load() {
-		signal(l.wake)
+		l.kick()
 	}
 	return nil
 }
@@ -240,6 +260,6 @@ func (l *link) readyAgain(data []byte) (wrong, ended error) {
 	l.ready.Add(1)
 	l.sends.resize(min(ready.Window, widest))
 	l.host.Wake()
-	signal(l.wake)
+	l.kick()
 	return nil, nil
 }

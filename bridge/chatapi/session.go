@@ -34,9 +34,9 @@ type Session struct {
 	attribute attribute.KeyValue
 
 	sends   sends
-	wake    chan struct{} // there is something to write
-	resume  chan struct{} // Resume was called
-	missing atomic.Bool   // a scope for events is not granted
+	link    atomic.Pointer[link] // the connection; nil where there is none
+	resume  chan struct{}        // Resume was called
+	missing atomic.Bool          // a scope for events is not granted
 
 	// Of Run alone.
 	numbers   *numbering
@@ -60,11 +60,10 @@ func New(c Config) (*Session, error) {
 		target:    target,
 		source:    "/wabridge/" + c.Definition.ID,
 		host:      c.Host,
-		log:       c.Logger.With("session", c.Definition.ID),
+		log:       c.Logger,
 		tracer:    c.TracerProvider.Tracer(scope),
 		metrics:   c.Metrics,
 		attribute: attribute.String("wabridge.session", c.Definition.ID),
-		wake:      make(chan struct{}, 1),
 		resume:    make(chan struct{}, 1),
 		retry:     backoff{least: c.BackoffMin, most: c.BackoffMax, full: true},
 		slow:      backoff{least: c.UnauthorizedMin, most: c.UnauthorizedMax},
@@ -80,7 +79,10 @@ func (s *Session) Window() int { return s.sends.size() }
 // Resume implements bridge.Session: whatever Run waits for before it connects
 // again, it waits no longer, and an account that the platform let send nothing
 // tries again.
-func (s *Session) Resume() { signal(s.resume) }
+func (s *Session) Resume() {
+	signal(s.resume)
+	s.kick()
+}
 
 // Send implements bridge.Session. A send that cannot be taken now is done at
 // once, as transient; so is one whose ref is still unanswered.
@@ -89,7 +91,14 @@ func (s *Session) Send(out *bridge.Outgoing) {
 		out.Done(bridge.Result{Class: codec.Transient, Reason: refusal})
 		return
 	}
-	signal(s.wake)
+	s.kick()
+}
+
+// kick has the connection, where there is one, look for what is to be done.
+func (s *Session) kick() {
+	if l := s.link.Load(); l != nil {
+		l.kick()
+	}
 }
 
 // signal makes a channel of capacity one readable.
@@ -193,7 +202,12 @@ func (s *Session) changed(state bridge.State, class codec.Class, reason string) 
 // What waits for long, here and below, keeps its frame small: the stacks of
 // idle sessions are most of what they cost.
 func (s *Session) connection(ctx context.Context) (lasted time.Duration, f *fault) {
-	l, f := s.establish(ctx)
+	arrived, err := s.config.Turn(ctx)
+	if err != nil {
+		return 0, lost("waiting to connect", err)
+	}
+	l, f := s.establishApart(ctx)
+	arrived()
 	if f != nil {
 		return 0, f
 	}
@@ -204,13 +218,25 @@ func (s *Session) connection(ctx context.Context) (lasted time.Duration, f *faul
 	return lasted, f
 }
 
+// establishApart connects in a goroutine of its own, which takes the stack that
+// a token and a handshake need with it: the one of Run stays small.
+func (s *Session) establishApart(ctx context.Context) (l *link, f *fault) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l, f = s.establish(ctx)
+	}()
+	<-done
+	return l, f
+}
+
 // establish connects, and says so.
 func (s *Session) establish(ctx context.Context) (*link, *fault) {
 	token, err := s.token(ctx)
 	if err != nil {
 		return nil, readFault(err)
 	}
-	l, err := s.connectApart(ctx, token)
+	l, err := s.connect(ctx, token)
 	if err != nil {
 		f := readFault(err)
 		if f.cause == causeToken {
@@ -250,18 +276,6 @@ func (s *Session) resumed() {
 		s.announce()
 		s.host.Wake()
 	}
-}
-
-// connectApart connects in a goroutine of its own, which takes the stack that a
-// handshake needs with it: the one of Run stays small.
-func (s *Session) connectApart(ctx context.Context, token auth.Token) (l *link, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l, err = s.connect(ctx, token)
-	}()
-	<-done
-	return l, err
 }
 
 // token gets the token to connect with: a *fault otherwise. A token that was

@@ -54,7 +54,7 @@ type counts struct {
 type Metrics struct {
 	frames, ends, renewals, oddities metric.Int64Counter
 	duration                         metric.Float64Histogram
-	accepted                         metric.MeasurementOption // labels of nearly every duration
+	accepted                         []metric.RecordOption // labels of nearly every duration
 }
 
 // NewMetrics makes the instruments, with every label value from the start. It
@@ -143,22 +143,22 @@ func add(ctx context.Context, to metric.Int64Counter, from *atomic.Uint64, attri
 
 // finish ends a send that was taken out of the table.
 func (l *link) finish(ctx context.Context, s *send, result bridge.Result) {
-	label := l.metrics.accepted
+	options := l.metrics.accepted
 	if result.Class != codec.Accepted {
-		label = labels(result.Class)
+		options = labels(result.Class)
 	}
-	l.metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), label)
+	l.metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), options...)
 	endSpan(s.span, result.Class)
 	s.out.Done(result)
 }
 
 // labels are those of a send's duration.
-func labels(class codec.Class) metric.MeasurementOption {
-	system, operation := semconv.MessagingSystemKey.String("whatsapp"), semconv.MessagingOperationName("send")
-	if class == codec.Accepted {
-		return metric.WithAttributeSet(attribute.NewSet(system, operation))
+func labels(class codec.Class) []metric.RecordOption {
+	set := []attribute.KeyValue{semconv.MessagingSystemKey.String("whatsapp"), semconv.MessagingOperationName("send")}
+	if class != codec.Accepted {
+		set = append(set, semconv.ErrorTypeKey.String(class.String()))
 	}
-	return metric.WithAttributeSet(attribute.NewSet(system, operation, semconv.ErrorTypeKey.String(class.String())))
+	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(set...))}
 }
 
 // traceOf gives the trace context that came with a send, or none where that is

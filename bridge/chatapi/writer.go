@@ -3,6 +3,7 @@ package chatapi
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -27,8 +28,14 @@ type renewal struct {
 	err   error
 }
 
-// writer is what the goroutine that writes keeps: nobody else may touch it.
+// writer writes, in turns: there is a goroutine only while there is something
+// to do. What it keeps, nobody else may touch, but for state.
 type writer struct {
+	state  atomic.Uint32
+	linked context.Context //nolint:containedctx // the connection's life, for all turns
+	// ended is called once, in the last turn, with why the connection is to end.
+	ended func(error)
+
 	batch []*send
 	// When the next of each thing is due; zero where none is.
 	pingAt, ackAt, renewAt, readyBy, leaveBy time.Time
@@ -38,50 +45,96 @@ type writer struct {
 	armed                                    time.Time // when timer fires; zero where it has
 }
 
-// write writes until the connection is to end, and returns why. It is the
-// connection's only writer, control frames aside. ctx ends the session, linked
-// the connection.
-func (l *link) write(ctx, linked context.Context) error {
-	l.begin(time.Now())
-	defer l.timer.Stop()
-	stop := ctx.Done()
+// The states of a writer. It begins as one that has its turn, which run gives it.
+const (
+	turning uint32 = iota // a turn is under way
+	kicked                // and there may be more to do when it is over
+	resting
+)
+
+// kick has the writer look at everything that may be due, now or right after
+// the turn that is under way. It does not block. After the last turn it does
+// nothing.
+func (l *link) kick() {
+	if l.state.Swap(kicked) == resting {
+		go l.turn()
+	}
+}
+
+// kickHere is kick for a goroutine that has nothing else to do.
+func (l *link) kickHere() {
+	if l.state.Swap(kicked) == resting {
+		l.turn()
+	}
+}
+
+// turn does what is due until nothing is. Turns never overlap: they are the
+// connection's only writer, control frames aside.
+func (l *link) turn() {
 	for {
-		if err := l.due(linked); err != nil {
-			return err
+		l.state.Store(turning)
+		if err := l.work(); err != nil {
+			l.timer.Stop()
+			l.ended(err) // no state after this one is resting
+			return
 		}
 		l.arm()
-		select {
-		case <-l.wake:
-		case <-l.timer.C:
-			l.armed = time.Time{}
-		case <-l.done:
-			return l.failure
-		case <-l.unauthorized:
-			return errUnauthorized
-		case <-l.denied:
-			l.announce()
-		case <-l.resume:
-			l.resumed()
-		case r := <-l.tokens:
-			if err := l.renewed(linked, r); err != nil {
-				return err
-			}
-		case <-stop:
-			stop = nil
-			l.leave(linked)
+		if l.state.CompareAndSwap(turning, resting) {
+			return
 		}
 	}
+}
+
+// work looks at what has happened and does what is due. An error ends the
+// connection.
+func (l *link) work() error {
+	select {
+	case <-l.done:
+		return l.failure
+	default:
+	}
+	if l.unauthorized.Load() {
+		return errUnauthorized
+	}
+	if l.denied.Swap(false) {
+		l.announce()
+	}
+	select {
+	case <-l.resume:
+		l.resumed()
+	default:
+	}
+	if r := l.renewal.Swap(nil); r != nil {
+		if err := l.renewed(l.linked, r); err != nil {
+			return err
+		}
+	}
+	if l.stopping.Load() && l.leaveBy.IsZero() {
+		l.leave(l.linked)
+	}
+	return l.due(l.linked)
 }
 
 // errUnauthorized: the platform refused a send for the token.
 var errUnauthorized = &fault{cause: causeToken, reason: "the platform refused a send for its token"}
 
-// begin sets what is due first.
-func (l *link) begin(now time.Time) {
+// begin prepares the first turn; see writer.
+func (l *link) begin(linked context.Context, now time.Time, ended func(error)) {
+	l.linked, l.ended = linked, ended
 	// Sessions that connected together do not ping together.
-	l.pingAt = now.Add(l.config.Ping/2 + jitter(l.config.Ping/2))
+	l.pingAt = l.nextPing(now, jitter(l.config.Ping))
 	l.renewAt = auth.RenewAt(l.token)
-	l.timer, l.armed = time.NewTimer(0), now
+	l.armed = now.Add(l.config.Ping)
+	l.timer = time.AfterFunc(l.config.Ping, l.kickHere)
+}
+
+// nextPing is wait from now, or up to a sixtieth of the time between pings later:
+// a session in sixty pings at the same moment, so that the process wakes up once
+// for all of them.
+func (l *link) nextPing(now time.Time, wait time.Duration) time.Time {
+	slot := max(l.config.Ping/60, 1)
+	at := now.Add(wait)
+	return at.Add(slot - time.Duration(at.UnixNano()%int64(slot)))
 }
 
 // leave begins the orderly end: no more sends, no more events.
@@ -101,7 +154,7 @@ func (l *link) due(linked context.Context) error {
 		return err
 	}
 	if !l.pingAt.After(now) {
-		l.pingAt = now.Add(l.config.Ping)
+		l.pingAt = l.nextPing(now, l.config.Ping)
 		if err := l.conn.WriteControl(websocket.PingMessage, nil, now.Add(l.config.WriteTimeout)); err != nil {
 			return lost("pinging", err)
 		}
@@ -167,6 +220,9 @@ func (l *link) answerBy(written time.Time) time.Time {
 // sooner stays: it then finds nothing to do, which costs less than setting it
 // again for each frame.
 func (l *link) arm() {
+	if !l.armed.IsZero() && !l.armed.After(time.Now()) {
+		l.armed = time.Time{} // it has fired, or does now and finds nothing new
+	}
 	next := l.pingAt
 	for _, at := range [...]time.Time{l.ackAt, l.leaveBy, l.answerBy(l.sends.waiting()), l.answerBy(l.readyBy)} {
 		if !at.IsZero() && at.Before(next) {
@@ -187,15 +243,15 @@ func (l *link) arm() {
 // platform sends it again first.
 func (l *link) stored() uint64 { return min(l.numbers.stored.Load(), l.seen.Load()) }
 
-// ackable hears that stored may have grown. It wakes the writer for the first
-// event and for every full batch, not for each.
+// ackable hears that stored may have grown. It gives the writer a turn for the
+// first event and for every full batch, not for each.
 func (l *link) ackable() {
 	stored, acked := l.stored(), l.acked.Load()
 	if stored <= acked {
 		return
 	}
 	if l.quiet.CompareAndSwap(true, false) || stored-acked >= ackBatch || l.leaving.Load() {
-		signal(l.wake)
+		l.kick()
 	}
 }
 
@@ -243,7 +299,8 @@ func (l *link) startRenewal(linked context.Context) {
 	l.renewing = true
 	l.renew.Go(func() {
 		token, err := l.config.Tokens.Token(linked)
-		l.tokens <- &renewal{token, err} // there is room: one at a time
+		l.renewal.Store(&renewal{token, err})
+		l.kick()
 	})
 }
 
@@ -253,7 +310,7 @@ func (l *link) renewed(ctx context.Context, r *renewal) error {
 	now := time.Now()
 	if r.err != nil {
 		l.metrics.renewal(ctx, false)
-		l.log.Warn("renewing the token", "error", r.err.Error())
+		l.log.Warn("renewing the token", "session", l.config.Definition.ID, "error", r.err.Error())
 		l.renewAt = now.Add(renewAgain)
 		return nil //nolint:nilerr // the connection lives as long as its token does
 	}
