@@ -95,6 +95,9 @@ type Definition struct {
 	// Resumed is when someone last resumed it: a change of it begins the session
 	// again, whatever it waited for.
 	Resumed string `json:"resumed,omitempty"`
+	// Fault is what is wrong with a definition that cannot be used: its session
+	// stands still, and its commands wait. It is not part of what is stored.
+	Fault string `json:"-"`
 }
 
 // Change is one change of a session's state. Reason is for people: it holds no

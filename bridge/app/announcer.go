@@ -179,6 +179,19 @@ func (a *announcer) state(session string) bridge.State {
 	return a.current[session]
 }
 
+// in lists the sessions of this replica that are in a state.
+func (a *announcer) in(state bridge.State) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ids []string
+	for id, is := range a.current {
+		if is == state {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // gone forgets a session that left this replica.
 func (a *announcer) gone(session string) {
 	a.mu.Lock()

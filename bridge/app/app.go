@@ -129,6 +129,7 @@ func (a *App) serve(ctx, life context.Context, h *host) error {
 	behind.Go(func() { h.announcer.run(back) })
 	behind.Go(func() { h.definitions.watch(back) })
 	behind.Go(func() { fleet.run(back) })
+	behind.Go(func() { keepHeadroom(back) })
 	select {
 	case <-h.definitions.loaded:
 	case <-ctx.Done():

@@ -18,6 +18,7 @@ func (h *host) chat(def bridge.Definition, s bridge.Host) (bridge.Session, error
 	}
 	return chatapi.New(chatapi.Config{
 		Definition: def, Host: s, Tokens: tokens, AllowInsecure: h.cfg.AllowInsecure,
+		Turn:   h.pace.turn(def.URL),
 		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.chatapi,
 	})
 }
@@ -39,10 +40,11 @@ func (h *host) tokenSource(def bridge.Definition) (auth.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	id := def.ID // and not all of def, for as long as the session lives
 	conf := auth.Config{
 		TokenURL: def.TokenURL, ClientID: def.ClientID, ClientSecret: secret, Scopes: def.Scopes,
 		AllowInsecure: h.cfg.AllowInsecure, Client: h.oauth,
-		Fetched: func(token auth.Token, err error) { h.metrics.fetched(def.ID, token, err) },
+		Fetched: func(token auth.Token, err error) { h.metrics.fetched(id, token, err) },
 	}
 	if def.RefreshToken == "" {
 		if def.TokenURL == "" {

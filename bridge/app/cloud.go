@@ -205,7 +205,7 @@ func (c *cloud) route(id string) {
 		return
 	}
 	def, exists := c.host.definitions.get(id)
-	if !exists || def.Platform != bridge.PlatformCloudAPI {
+	if !exists || def.Platform != bridge.PlatformCloudAPI || def.Fault != "" {
 		c.routes.Remove(id)
 		return
 	}

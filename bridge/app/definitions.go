@@ -23,7 +23,8 @@ type definitions struct {
 	kv  bridge.KV
 	log *slog.Logger
 	// changed is called after a session was added, changed or removed, without
-	// the lock; faulty is called with what is wrong with a definition.
+	// the lock; faulty is called with what is wrong with a definition. A session
+	// that was not defined before is defined by it all the same, with its fault.
 	changed func(id string)
 	faulty  func(id string, err error)
 
@@ -72,7 +73,10 @@ func (d *definitions) ofShard(shard, shards int) []bridge.Definition {
 	var defs []bridge.Definition
 	for _, m := range []map[string]bridge.Definition{d.fixed, d.live} {
 		for id := range maps.Keys(m) {
-			if def, ok := d.lookup(id); ok && bridge.Shard(id, shards) == shard {
+			if bridge.Shard(id, shards) != shard {
+				continue
+			}
+			if def, ok := d.lookup(id); ok {
 				defs = append(defs, def)
 			}
 		}
@@ -108,24 +112,28 @@ func (d *definitions) apply(e *bridge.Entry) {
 	var def bridge.Definition
 	if !e.Deleted {
 		var err error
-		if def, err = ParseDefinition(id, e.Value); err != nil {
-			// What runs goes on as it was defined before.
+		if def, err = ParseDefinition(id, e.Value); err == nil && def.Platform == "" && !d.isFixed(id) {
+			err = errors.New("platform is missing: want chatapi or cloudapi")
+		}
+		if err != nil {
 			d.faulty(id, err)
-			return
+			if !bridge.ValidID(id) {
+				return
+			}
+			// Its commands wait until someone mends it.
+			def = bridge.Definition{ID: id, Platform: platformOf(e.Value), Fault: err.Error()}
 		}
 	}
 	d.mu.Lock()
 	before, existed := d.lookup(id)
 	_, fixed := d.fixed[id]
 	switch {
+	case def.Fault != "" && existed && before.Fault == "":
+		// What runs goes on as it was defined before.
 	case fixed:
 		d.words[id] = def
 	case e.Deleted:
 		delete(d.live, id)
-	case def.Platform == "":
-		d.mu.Unlock()
-		d.faulty(id, errors.New("platform is missing: want chatapi or cloudapi"))
-		return
 	default:
 		d.live[id] = def
 	}
@@ -134,6 +142,25 @@ func (d *definitions) apply(e *bridge.Entry) {
 	if existed != exists || !reflect.DeepEqual(before, after) {
 		d.changed(id)
 	}
+}
+
+func (d *definitions) isFixed(id string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, fixed := d.fixed[id]
+	return fixed
+}
+
+// platformOf reads the platform out of a definition that is faulty otherwise;
+// empty where it names none.
+func platformOf(value []byte) string {
+	var def struct {
+		Platform string `json:"platform"`
+	}
+	if json.Unmarshal(value, &def) != nil || def.Platform != bridge.PlatformChatAPI && def.Platform != bridge.PlatformCloudAPI {
+		return ""
+	}
+	return def.Platform
 }
 
 // ParseDefinition reads a value of KV wa_sessions. Secrets in it must be

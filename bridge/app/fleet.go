@@ -20,10 +20,21 @@ type fleet struct {
 	ending map[int]*shard // the last life of each, over or about to be
 	tasks  sync.WaitGroup
 	over   bool // run waits for the tasks, and no more are begun
+
+	handing chan struct{} // holds one for each shard that is being handed over
+	regains regains       // of run alone
 }
 
+// handing is how many shards are handed over at once. From its end here to its
+// start elsewhere a session has no connection: the fewer sessions share that
+// time, the shorter it is, and until its turn a shard works on.
+const handing = 2
+
 func newFleet(h *host) *fleet {
-	return &fleet{host: h, shards: make(map[int]*shard), ending: make(map[int]*shard)}
+	return &fleet{
+		host: h, shards: make(map[int]*shard), ending: make(map[int]*shard), handing: make(chan struct{}, handing),
+		regains: make(regains),
+	}
 }
 
 // Start implements ownership.Shards.
@@ -44,6 +55,7 @@ func (f *fleet) Start(n int, note []byte) {
 
 // HandOver implements ownership.Shards.
 func (f *fleet) HandOver(ctx context.Context, n int) []byte {
+	defer f.turn(ctx)()
 	s := f.take(n)
 	if s == nil {
 		return nil
@@ -55,6 +67,24 @@ func (f *fleet) HandOver(ctx context.Context, n int) []byte {
 		s.log.Warn("handing a shard over", "error", err)
 	}
 	return note
+}
+
+// turn waits for a shard's turn to be handed over, for no more than a quarter of
+// the time that ctx leaves: shards that take long must not take that of others.
+func (f *fleet) turn(ctx context.Context) (over func()) {
+	wait := time.Minute
+	if end, limited := ctx.Deadline(); limited {
+		wait = time.Until(end) / 4
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case f.handing <- struct{}{}:
+		return func() { <-f.handing }
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // Drop implements ownership.Shards.
@@ -170,6 +200,7 @@ func (f *fleet) run(ctx context.Context) {
 			for _, s := range f.owned() {
 				s.sweep(now)
 			}
+			f.regain(now)
 		}
 	}
 }

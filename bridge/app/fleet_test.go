@@ -94,14 +94,14 @@ func TestASessionDefinedAgainKnowsWhatIsSettled(t *testing.T) {
 	h.definitions.mu.Unlock()
 	h.redefine("shop")
 	bridgetest.Eventually(t, long, func() bool { return h.running("shop") == nil })
-	h.definitions.mu.Lock()
-	h.definitions.fixed["shop"] = bridge.Definition{ID: "shop", Platform: bridge.PlatformChatAPI, Paused: true}
-	h.definitions.mu.Unlock()
 	s := h.shard(0)
-	s.turn.Lock() // whatever the consumer brings again comes after it
+	s.turn.Lock() // the session has ended; whatever the consumer brings again comes after it
 	if !slices.Contains(s.settled["shop"], settled) {
 		t.Error("what the session before has settled is forgotten")
 	}
+	h.definitions.mu.Lock()
+	h.definitions.fixed["shop"] = bridge.Definition{ID: "shop", Platform: bridge.PlatformChatAPI, Paused: true}
+	h.definitions.mu.Unlock()
 	s.turn.Unlock()
 	h.redefine("shop")
 	bridgetest.Eventually(t, long, knows)

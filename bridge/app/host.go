@@ -37,6 +37,7 @@ type host struct {
 	chatapi     *chatapi.Metrics
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
 	oauth       *http.Client
+	pace        *pace
 	media       *broker.Media
 	cloud       *cloud
 
@@ -52,6 +53,7 @@ type host struct {
 func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.Telemetry) (*host, error) {
 	h := &host{
 		cfg: cfg, broker: b, tel: tel, log: tel.Logger(), names: b.Names(), shards: b.Shards(), oauth: auth.NewHTTPClient(),
+		pace: newPace(),
 	}
 	var sessions bridge.KV
 	for _, bucket := range []struct {
@@ -105,20 +107,19 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 
 // close flushes what the sessions share; they have ended before.
 func (h *host) close(ctx context.Context) error {
+	h.oauth.CloseIdleConnections()
 	return errors.Join(h.announcer.flush(ctx), h.cloud.close(ctx), h.shared.Close(ctx))
 }
 
 // faulty says that a definition in KV wa_sessions cannot be used; what ran
-// before goes on. err names no secret.
+// before goes on. err names no secret. Every replica logs it; the session's own
+// state, on the one that owns it, tells everyone else.
 func (h *host) faulty(id string, err error) {
 	if !bridge.ValidID(id) {
 		h.log.Warn("a key in the bucket of sessions is no session id", "error", err)
 		return
 	}
 	h.log.Warn("faulty session definition", "session", id, "error", err)
-	if _, runs := h.definitions.get(id); !runs {
-		h.announcer.changed(id, bridge.Change{State: bridge.Stopped, Reason: err.Error(), At: time.Now()})
-	}
 }
 
 // newSession builds a session and reads where its backlog begins. It fails only
@@ -131,7 +132,7 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 			err = errors.Join(err, store.Close(ctx)) // it holds nothing
 		}
 	}()
-	s := &session{shard: of, def: def, announcer: h.announcer, log: h.log.With("session", def.ID), store: store}
+	s := &session{shard: of, def: def, announcer: h.announcer, log: h.log, store: store}
 	s.out, err = outbound.New(outbound.Config{
 		Session: def.ID, Names: h.names, Created: h.broker.SendCreated(), MaxAge: broker.SendAge,
 		Store: s.store, Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog, Ledger: h.ledgerOf(def),
@@ -181,6 +182,9 @@ func (h *host) newInbound(id string, store bridge.Store, observe inbound.Observe
 
 // platform builds a session's platform, or one that stands still.
 func (h *host) platform(def bridge.Definition, s *session) bridge.Session {
+	if def.Fault != "" {
+		return &still{host: s, change: bridge.Change{State: bridge.Stopped, Reason: def.Fault}}
+	}
 	if def.Paused {
 		return &still{host: s, change: bridge.Change{State: bridge.Paused, Reason: "paused by an operator"}}
 	}

@@ -65,7 +65,7 @@ func (s *session) start() {
 	go func() {
 		defer close(s.done)
 		if err := s.platform.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			s.log.Warn("a session's platform ended", "error", err)
+			s.log.Warn("a session's platform ended", "session", s.def.ID, "error", err)
 		}
 	}()
 }
@@ -87,7 +87,7 @@ func (s *session) close(ctx context.Context) {
 	}
 	errs = append(errs, s.store.Close(ctx), s.save(ctx))
 	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
-		s.log.Warn("closing a session", "error", err)
+		s.log.Warn("closing a session", "session", s.def.ID, "error", err)
 	}
 	<-s.done // Run is bounded by itself
 	s.announcer.gone(s.def.ID)
@@ -114,7 +114,7 @@ func (s *session) saveSoon(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := s.save(ctx); err != nil {
-		s.log.Debug("saving a position", "error", err)
+		s.log.Debug("saving a position", "session", s.def.ID, "error", err)
 	}
 }
 
