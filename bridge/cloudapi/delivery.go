@@ -21,23 +21,45 @@ type delivery struct {
 	secret  string // that verified it
 	receipt *receipt
 	trace   trace
+	parts   []codec.WebhookPart
+	fetches bool // a part waits for its file first
 }
 
 // store routes every part and waits until all are stored. A part that cannot
 // be read or routed is stored as a dead letter: refusing it would bring the
-// whole request back for seven days.
+// whole request back for seven days. errBehind says that nothing was taken.
 func (d *delivery) store(ctx context.Context, body []byte) error {
-	parts, err := codec.ParseWebhook(body)
-	if err != nil {
-		parts = []codec.WebhookPart{{Kind: codec.PartPoison, Data: body, Err: err}}
+	var err error
+	if d.parts, err = codec.ParseWebhook(body); err != nil {
+		d.parts = []codec.WebhookPart{{Kind: codec.PartPoison, Data: body, Err: err}}
 	}
-	d.hooks.meters.parts.Add(ctx, int64(len(parts)))
-	for i := range parts {
-		if !d.give(ctx, &parts[i]) {
+	sessions, begun := d.sessions(), time.Now()
+	if !d.hooks.gates.enter(sessions) {
+		return errBehind
+	}
+	d.hooks.meters.parts.Add(ctx, int64(len(d.parts)))
+	for i := range d.parts {
+		if !d.give(ctx, &d.parts[i]) {
 			break
 		}
 	}
-	return d.receipt.wait(ctx)
+	err = d.receipt.wait(ctx)
+	d.hooks.gates.leave(sessions, begun, d.pace(err, time.Since(begun)))
+	return err
+}
+
+// pace says how the sessions' stores keep up, by a request that took so long.
+func (d *delivery) pace(err error, took time.Duration) pace {
+	switch {
+	case d.fetches:
+		return paceUnknown
+	case took > d.hooks.storeTimeout/slowShare:
+		return paceSlow
+	case err == nil:
+		return paceQuick
+	default:
+		return paceUnknown
+	}
 }
 
 // give hands one part to every session that it belongs to; false means that
@@ -109,6 +131,7 @@ func mediaOf(route *Route, data []byte) *codec.InboundMedia {
 // file is then there when Meta sends the message again.
 func (d *delivery) fetch(ctx context.Context, route *Route, in *bridge.Inbound, file *codec.InboundMedia) {
 	d.receipt.add()
+	d.fetches = true
 	if !d.hooks.fetches.TryAcquire(1) {
 		d.receipt.settle(errManyFetches)
 		return

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"mime"
@@ -47,13 +48,19 @@ func examine(r *http.Request) refusal {
 		charset != "" && !strings.EqualFold(charset, "utf-8"),
 		encoding != "" && !strings.EqualFold(encoding, "identity"):
 		return refusedType
-	case !strings.HasPrefix(r.Header.Get(signatureHeader), "sha256="):
+	case !looksSigned(r.Header.Get(signatureHeader)):
 		return refusedSignature
 	case r.ContentLength > maxWebhook:
 		return refusedSize
 	default:
 		return ""
 	}
+}
+
+// looksSigned reports whether a signature has the form of one.
+func looksSigned(signature string) bool {
+	digest, found := strings.CutPrefix(signature, "sha256=")
+	return found && len(digest) == 2*sha256.Size && strings.Trim(digest, "0123456789abcdefABCDEF") == ""
 }
 
 // space is what one request holds of the memory that all share.

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -61,6 +63,47 @@ func TestRefusals(t *testing.T) {
 	next(t, h.shop)
 	if !h.space.TryAcquire(webhookSpace) {
 		t.Error("space was not given back")
+	}
+}
+
+// A forged request leaves its connection open, and what does not look signed is
+// refused before its body has come.
+func TestForgedIsCheap(t *testing.T) {
+	h := startHooks(t)
+	body := message(testPhone, "wamid.1", `"x"`)
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(h.url, "http://"), WebhookPath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // a test's end
+	in := bufio.NewReader(conn)
+	for i, request := range []struct {
+		signature string
+		status    int
+	}{{sign("guess", body), 401}, {sign("guess", body), 401}, {"sha256=", 401}, {sign(testSecret, body), 200}} {
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
+			WebhookPath, signatureHeader, request.signature, len(body), body)
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		res.Body.Close() //nolint:errcheck // it was read
+		if err != nil || res.StatusCode != request.status {
+			t.Errorf("request %d: status %d, want %d, %v", i, res.StatusCode, request.status, err)
+		}
+	}
+	next(t, h.shop)
+
+	unread := httptest.NewRequest(http.MethodPost, WebhookPath, iotest.ErrReader(errors.New("it was read")))
+	unread.Header.Set("Content-Type", "application/json")
+	for _, signature := range []string{"", "sha256=", "sha1=" + strings.Repeat("ab", 32), "sha256=" + strings.Repeat("xy", 32)} {
+		unread.Header.Set(signatureHeader, signature)
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, unread)
+		if answer.Code != http.StatusUnauthorized {
+			t.Errorf("signature %q: status %d, want 401", signature, answer.Code)
+		}
 	}
 }
 

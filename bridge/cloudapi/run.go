@@ -14,11 +14,15 @@ const (
 	// A token is inspected once a day: Meta does not say when one ends.
 	checkEvery = 23 * time.Hour
 	checkSpan  = time.Hour // of jitter on it
-	// checkAgain is how soon a daily check is repeated that could not be made.
+	// checkAgain is how soon a check is repeated that could not be made, or not
+	// to its end.
 	checkAgain = 5 * time.Minute
 
 	refusedLeast = 30 * time.Second
 	refusedMost  = 5 * time.Minute
+	// lookEvery is how often a source whose token was refused is asked whether it
+	// has another: a file that an operator replaces. Graph is not asked.
+	lookEvery    = time.Second
 	networkLeast = 250 * time.Millisecond
 	networkMost  = 30 * time.Second
 )
@@ -33,14 +37,14 @@ type loss struct {
 // backoff grows from least to most.
 type backoff struct {
 	least, most time.Duration
-	next        time.Duration
+	last, next  time.Duration
 }
 
 // wait returns how long to wait this time.
 func (b *backoff) wait() time.Duration {
-	now := max(b.next, b.least)
-	b.next = min(2*now, b.most)
-	return now
+	b.last = max(b.next, b.least)
+	b.next = min(2*b.last, b.most)
+	return b.last
 }
 
 // jittered is wait with full jitter.
@@ -48,8 +52,21 @@ func (b *backoff) jittered() time.Duration { return rand.N(b.wait()) + time.Mill
 
 func (b *backoff) reset() { b.next = 0 }
 
+// undo takes a wait back that was cut short: the next one is as long.
+func (b *backoff) undo() { b.next = b.last }
+
 // waits are how long a session stays away after what.
 type waits struct{ refused, network backoff }
+
+// reason is why a wait ended.
+type reason uint8
+
+const (
+	waited  reason = iota // it is over, or ctx is
+	asked                 // someone wants a check now
+	renewed               // the source has another token
+	hadLoss               // a send was refused, or Graph seems to be away
+)
 
 // Run implements bridge.Session.
 func (s *Session) Run(ctx context.Context) error {
@@ -67,14 +84,20 @@ func (s *Session) Run(ctx context.Context) error {
 	s.change(verdict{state: bridge.Connecting})
 	refused := "" // the token that Graph has just refused
 	for {
+		begun := time.Now()
 		v := s.verify(ctx, refused)
 		if ctx.Err() != nil {
 			return nil
 		}
-		l, lost := s.await(ctx, s.enter(v, &w))
+		l, why := s.await(ctx, s.enter(v, &w, begun))
 		refused = ""
-		if lost {
-			refused = s.leave(ctx, l, &w)
+		switch {
+		case why == hadLoss:
+			refused = s.leave(ctx, l)
+		case why == renewed:
+			w.refused.reset()
+		case why == asked && s.last.state == bridge.Unauthorized:
+			w.refused.undo()
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -83,12 +106,16 @@ func (s *Session) Run(ctx context.Context) error {
 }
 
 // enter takes the session into the state that a check came to, and returns how
-// long to stay there unless something happens; 0 is until something does.
-func (s *Session) enter(v verdict, w *waits) time.Duration {
+// long to stay there unless something happens; 0 is until something does. A
+// check that took long leaves that much less to wait.
+func (s *Session) enter(v verdict, w *waits, begun time.Time) time.Duration {
 	switch {
 	case v.state == bridge.Connected:
 		w.network.reset()
 		s.connected(v)
+		if s.partly {
+			return checkAgain
+		}
 		return checkEvery + rand.N(checkSpan)
 	case v.state == bridge.Disconnected && s.open.Load():
 		// The check failed and sends go on: they find out by themselves.
@@ -99,9 +126,12 @@ func (s *Session) enter(v verdict, w *waits) time.Duration {
 	s.change(v)
 	switch v.state {
 	case bridge.Unauthorized:
+		if s.proven.Swap(false) {
+			w.refused.reset()
+		}
 		return w.refused.wait()
 	case bridge.Disconnected:
-		return w.network.jittered()
+		return max(w.network.jittered()-time.Since(begun), time.Millisecond)
 	default:
 		return 0
 	}
@@ -109,13 +139,10 @@ func (s *Session) enter(v verdict, w *waits) time.Duration {
 
 // leave is what follows when a send was refused or could not leave. It returns
 // the token that was refused, if that is why.
-func (s *Session) leave(ctx context.Context, l loss, w *waits) string {
+func (s *Session) leave(ctx context.Context, l loss) string {
 	s.open.Store(false)
 	switch l.class {
 	case codec.Unauthorized:
-		if s.proven.Swap(false) {
-			w.refused.reset()
-		}
 		return s.refusedBy(ctx, l)
 	case codec.Denied:
 		s.forbidden(ctx, l)
@@ -140,23 +167,38 @@ func (s *Session) refusedBy(ctx context.Context, l loss) string {
 }
 
 // await waits for a loss, which it returns, or for a reason to verify again:
-// the wait's end, Resume, Recheck.
-func (s *Session) await(ctx context.Context, wait time.Duration) (loss, bool) {
-	var end <-chan time.Time
+// the wait's end, Resume, Recheck, another token where the last one is refused.
+func (s *Session) await(ctx context.Context, wait time.Duration) (loss, reason) {
+	var end, look <-chan time.Time
 	if wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		end = timer.C
 	}
-	select {
-	case <-ctx.Done():
-	case <-end:
-	case <-s.resumed:
-	case <-s.recheck:
-	case l := <-s.losses:
-		return l, true
+	if s.stale != "" {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look = ticker.C
 	}
-	return loss{}, false
+	for {
+		select {
+		case <-ctx.Done():
+			return loss{}, waited
+		case <-end:
+			return loss{}, waited
+		case <-s.resumed:
+			return loss{}, asked
+		case <-s.recheck:
+			return loss{}, asked
+		case l := <-s.losses:
+			return l, hadLoss
+		case <-look:
+			token, err := s.graph.token.Token(ctx)
+			if err == nil && token.AccessToken != s.stale {
+				return loss{}, renewed
+			}
+		}
+	}
 }
 
 // forbidden says so and waits until someone resumes the session, or ctx ends.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"wabridge/bridge"
 	"wabridge/codec"
@@ -112,7 +113,9 @@ func (s *Session) post(ctx context.Context, out *bridge.Outgoing, body []byte) (
 			req.Header.Set("tracestate", out.TraceState)
 		}
 	}
+	quiet := time.AfterFunc(s.quiet, s.graph.Close)
 	a, err := s.graph.do(req)
+	quiet.Stop()
 	if err != nil {
 		return classify(err), token, err
 	}
@@ -155,14 +158,19 @@ func accepted(body []byte) bridge.Result {
 // The token is the one that the call was made with; "" where that is not known
 // here.
 func (s *Session) learn(result bridge.Result, err error, token string) bridge.Result {
-	cut, ok := errors.AsType[*callError](err)
-	switch {
-	case result.Class == codec.Accepted:
-		s.succeeded()
-	case result.Class == codec.Unauthorized, result.Class == codec.Denied:
-		s.lost(loss{class: result.Class, reason: result.Reason, token: token})
-	case ok && !cut.written:
+	if _, cut := errors.AsType[*callError](err); cut {
 		s.failed(result.Reason)
+		return result
+	}
+	if token != "" {
+		s.failures.Store(0) // Graph answered, whatever it said
+	}
+	switch result.Class {
+	case codec.Accepted:
+		s.proven.Store(true)
+	case codec.Unauthorized, codec.Denied:
+		s.lost(loss{class: result.Class, reason: result.Reason, token: token})
+	default:
 	}
 	return result
 }

@@ -24,8 +24,12 @@ const (
 	slowAnswer   = 500 * time.Millisecond
 	sendTimeout  = 30 * time.Second
 	drainTimeout = 10 * time.Second
-	// failuresInRow of connecting say that Graph is away, and not one connection.
+	// failuresInRow say that Graph is away, and not one connection.
 	failuresInRow = 3
+	// quietAfter is how long a send may be without an answer before the idle
+	// connections are no longer trusted: after a silent cut they lead nowhere, and
+	// each would take another send with it.
+	quietAfter = 5 * time.Second
 )
 
 // Config says what a session is.
@@ -63,6 +67,7 @@ type Session struct {
 	host    bridge.Host
 	fixed   bool // the window was configured
 	timeout time.Duration
+	quiet   time.Duration // quietAfter
 	limits  func(Limits)
 	log     *slog.Logger
 	meters  sessionMeters
@@ -72,10 +77,13 @@ type Session struct {
 	slow     atomic.Bool  // Meta's limit is near
 	held     atomic.Int64 // unix nanoseconds until which nothing is sent
 	proven   atomic.Bool  // Graph took a send since the token was last refused
-	failures atomic.Int32 // connections in a row that failed
+	failures atomic.Int32 // sends in a row that Graph did not answer
 
-	last       verdict // reported; Run's own, as is subscribed
+	// Run's own:
+	last       verdict // reported
 	subscribed bool
+	stale      string // the refused token that the source still gives, or ""
+	partly     bool   // the last check did not come to its end
 
 	losses  chan loss
 	resumed chan struct{}
@@ -124,6 +132,7 @@ func New(c Config) (*Session, error) {
 		host:    c.Host,
 		fixed:   c.Window > 0,
 		timeout: cmp.Or(c.SendTimeout, sendTimeout),
+		quiet:   quietAfter,
 		limits:  c.Limits,
 		log:     cmp.Or(c.Logger, slog.Default()).With("session", c.ID),
 		meters:  meters,
@@ -195,13 +204,9 @@ func (s *Session) drain(workers *sync.WaitGroup, stop context.CancelFunc) {
 	s.graph.Close()
 }
 
-// succeeded notes that Graph took a send.
-func (s *Session) succeeded() {
-	s.failures.Store(0)
-	s.proven.Store(true)
-}
-
-// failed notes that a send could not leave.
+// failed notes that a send could not leave, or was not answered. Where several
+// were not in a row, each further one may become a doubt, or worse: Graph is
+// asked first.
 func (s *Session) failed(reason string) {
 	if s.failures.Add(1) >= failuresInRow {
 		s.lost(loss{class: codec.Transient, reason: reason})

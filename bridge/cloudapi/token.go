@@ -26,8 +26,14 @@ const (
 // expirySoon is when a session starts to say that its token ends.
 const expirySoon = 7 * 24 * time.Hour
 
-// eventTimeout bounds how long the result of a check waits to be stored.
-const eventTimeout = 10 * time.Second
+// A check is three waits, each of which may be for nothing: for Graph to inspect
+// the token, for the result to be stored, and for Graph to say what else there is
+// to know of the number. Together they are bounded by half a minute.
+const (
+	inspectTimeout = 10 * time.Second
+	eventTimeout   = 10 * time.Second
+	numberTimeout  = 10 * time.Second
+)
 
 // Inspection is what Graph says about a token.
 type Inspection struct {
@@ -93,28 +99,42 @@ type verdict struct {
 	reason string
 }
 
-// verify gets a token, has Graph inspect it, subscribes the app to the account
-// and reads the number's limits. A token equal to refused is not asked about:
-// Graph refused it in a send just now.
+// verify finds a token that Graph takes, subscribes the app to the account and
+// reads the number's limits. A token equal to refused is not asked about: Graph
+// refused it in a send just now. One that is refused is replaced once, where the
+// source has another; where it has not, stale is set.
 func (s *Session) verify(ctx context.Context, refused string) verdict {
 	// After a silent cut every idle connection leads nowhere, and each would cost
 	// a call its whole time.
 	s.graph.Close()
-	token, err := s.graph.token.Token(ctx)
-	if err != nil {
-		return tokenVerdict(err)
+	s.stale, s.partly = "", false
+	v := verdict{bridge.Unauthorized, codec.Unauthorized, "Graph refuses the token, and there is no other"}
+	for range 2 {
+		token, err := s.graph.token.Token(ctx)
+		if err != nil {
+			return tokenVerdict(err)
+		}
+		if token.AccessToken == refused {
+			s.stale = refused
+			return v
+		}
+		if v = s.check(ctx, token.AccessToken); v.state != bridge.Unauthorized {
+			return v
+		}
+		refused = token.AccessToken
+		s.graph.token.Invalidate(refused)
 	}
-	if token.AccessToken == refused {
-		return verdict{bridge.Unauthorized, codec.Unauthorized, "Graph refuses the token, and there is no other"}
-	}
+	return v
+}
+
+// check has Graph inspect a token and, where it will do, say what else there is
+// to know.
+func (s *Session) check(ctx context.Context, token string) verdict {
 	var notes []string
-	found, err := s.graph.inspect(ctx, token.AccessToken)
+	found, err := s.inspect(ctx, token)
 	switch {
 	case err == nil:
 		s.publish(ctx, found)
-		if !found.Valid {
-			s.graph.token.Invalidate(token.AccessToken)
-		}
 		if v := judge(found, s.wabaID); v.state != bridge.Connected {
 			return v
 		}
@@ -128,13 +148,24 @@ func (s *Session) verify(ctx context.Context, refused string) verdict {
 		}
 		notes = append(notes, v.reason)
 	}
+	ctx, cancel := context.WithTimeout(ctx, numberTimeout)
+	defer cancel()
 	if err := s.subscribe(ctx); err != nil {
 		notes = append(notes, err.Error())
+		s.partly = retriable(err)
 	}
 	if err := s.readLimits(ctx); err != nil {
 		s.log.Warn("the number's limits are not known; using the default", "error", err)
+		s.partly = s.partly || retriable(err)
 	}
 	return verdict{state: bridge.Connected, reason: strings.Join(notes, "; ")}
+}
+
+// inspect is Graph's word on a token, within inspectTimeout.
+func (s *Session) inspect(ctx context.Context, token string) (*Inspection, error) {
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	return s.graph.inspect(ctx, token)
 }
 
 // tokenError gives an error of a token source its class.

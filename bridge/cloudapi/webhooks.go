@@ -63,6 +63,7 @@ type Webhooks struct {
 	space        *semaphore.Weighted
 	large        *semaphore.Weighted
 	fetches      *semaphore.Weighted
+	gates        gates
 	log          *slog.Logger
 	meters       webhookMeters
 
@@ -103,6 +104,7 @@ func NewWebhooks(c WebhooksConfig) (*Webhooks, error) {
 		space:        semaphore.NewWeighted(space),
 		large:        semaphore.NewWeighted(largeBodies),
 		fetches:      semaphore.NewWeighted(maxFetches),
+		gates:        gates{of: make(map[string]*gate)},
 		log:          cmp.Or(c.Logger, slog.Default()),
 		meters:       meters,
 		close:        closeAll,
@@ -196,7 +198,11 @@ func (w *Webhooks) post(rw http.ResponseWriter, r *http.Request, routes *table, 
 	ctx, cancel := context.WithTimeout(r.Context(), w.storeTimeout)
 	defer cancel()
 	d := delivery{hooks: w, routes: routes, secret: secret, receipt: newReceipt(), trace: traceOf(r)}
-	if err := d.store(ctx, body); err != nil {
+	switch err := d.store(ctx, body); {
+	case errors.Is(err, errBehind):
+		w.refuse(rw, r, refusedBusy)
+		return
+	case err != nil:
 		w.log.Warn("a webhook was not stored; Meta will send it again", "error", err)
 		w.refuse(rw, r, refusedStore)
 		return
@@ -211,8 +217,9 @@ func (w *Webhooks) refuse(rw http.ResponseWriter, r *http.Request, reason refusa
 	switch {
 	case status == http.StatusServiceUnavailable:
 		rw.Header().Set("Retry-After", "1")
-	case r.Method == http.MethodPost:
-		// What was not read of it is not worth reading.
+	case r.Method == http.MethodPost && reason != refusedSignature:
+		// What was not read of it is not worth reading. A forged one was read, and
+		// another connection would cost more than another request on this one.
 		rw.Header().Set("Connection", "close")
 	}
 	http.Error(rw, http.StatusText(status), status)
