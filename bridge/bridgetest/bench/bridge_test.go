@@ -26,6 +26,7 @@ var (
 	runs     = flag.Int("bridge.runs", 5, "interleaved runs of each measurement; the median counts")
 	duration = flag.Duration("bridge.duration", 10*time.Second, "time of each measurement")
 	syncMode = flag.String("bridge.sync", "", "always: NATS flushes every write to the disk before it answers")
+	other    = flag.String("bridge.other", "", "path of another build of wabridge, to be measured beside this one")
 )
 
 func TestMain(m *testing.M) {
@@ -37,13 +38,20 @@ func TestMain(m *testing.M) {
 	if is {
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		if err := os.RemoveAll(built); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	os.Exit(code)
 }
 
 // figures are those of one measurement.
 type figures struct {
 	rate     float64 // messages/s
 	cpu      float64 // µs per message
+	nats     float64 // µs per message that the NATS server spends
 	p50, p99 float64 // ms, at 1,000/s
 	rss      float64 // MB
 }
@@ -52,6 +60,7 @@ type figures struct {
 type bed struct {
 	tb        testing.TB
 	natsURL   string
+	server    *process
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	platform  *platform
@@ -68,8 +77,9 @@ func newBed(tb testing.TB) *bed {
 	b.stops = append(b.stops, func() { check(tb, os.RemoveAll(dir)) })
 	ns, err := startRole("nats", "BENCH_DIR="+dir, "BENCH_SYNC="+*syncMode)
 	check(tb, err)
+	b.server = ns
 	b.stops = append(b.stops, ns.kill)
-	for range 400 {
+	for range 2400 {
 		url, err := os.ReadFile(filepath.Join(dir, "url"))
 		if b.natsURL = string(url); err == nil {
 			break
@@ -101,7 +111,8 @@ func (b *bed) close() {
 	}
 }
 
-// launch starts the floor or the bridge, that one with further variables.
+// launch starts the floor or the bridge (this build, or the other), that one
+// with further variables.
 func (b *bed) launch(name, direction string, env ...string) {
 	b.tb.Helper()
 	b.name = name
@@ -109,7 +120,11 @@ func (b *bed) launch(name, direction string, env ...string) {
 	if name == "floor" {
 		b.candidate, err = startRole("floor-"+direction, "BENCH_NATS="+b.natsURL, "BENCH_PLATFORM="+b.platform.addr)
 	} else {
-		b.candidate, err = start(bridgeBinary(b.tb), append([]string{
+		binary := *other
+		if name != "other" {
+			binary = bridgeBinary(b.tb)
+		}
+		b.candidate, err = start(binary, append([]string{
 			"WABRIDGE_NATS_URL=" + b.natsURL, "WABRIDGE_SESSIONS=" + session, "WABRIDGE_ADMIN_ADDR=127.0.0.1:0", "WABRIDGE_REPLICA_ID=bench",
 			"WABRIDGE_SESSION_BENCH_PLATFORM=" + bridge.PlatformChatAPI,
 			"WABRIDGE_SESSION_BENCH_URL=ws://" + b.platform.addr + "/ws", "WABRIDGE_SESSION_BENCH_TOKEN_URL=http://" + b.platform.addr + "/oauth/token",
@@ -121,20 +136,31 @@ func (b *bed) launch(name, direction string, env ...string) {
 	check(b.tb, err)
 }
 
-var bridgeBinary = sync.OnceValue(func() func(testing.TB) string {
+// bridgeBinary is the path of this build of wabridge.
+func bridgeBinary(tb testing.TB) string {
+	tb.Helper()
+	dir, err := builtBridge()
+	check(tb, err)
+	return filepath.Join(dir, "wabridge")
+}
+
+// builtBridge builds wabridge once, in a folder that TestMain removes. It waits
+// to be asked: each role of this binary would build it, too.
+var builtBridge = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "wabridge-bench-bin-")
-	path := filepath.Join(dir, "wabridge")
-	if err == nil {
-		var out []byte
-		if out, err = exec.Command("go", "build", "-o", path, "wabridge/cmd/wabridge").CombinedOutput(); err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
+	if err != nil {
+		return "", err
 	}
-	return func(tb testing.TB) string {
-		check(tb, err)
-		return path
+	built = dir
+	out, err := exec.Command("go", "build", "-o", dir, "wabridge/cmd/wabridge").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-})()
+	return dir, nil
+})
+
+// built is the folder of builtBridge; empty without.
+var built string
 
 func check(tb testing.TB, err error) {
 	tb.Helper()
@@ -147,21 +173,28 @@ func check(tb testing.TB, err error) {
 func BenchmarkBridge(b *testing.B) {
 	for _, direction := range []string{"in", "out"} {
 		b.Run(direction, func(b *testing.B) {
+			names := []string{"floor", "bridge"}
+			if *other != "" {
+				names = append(names, "other")
+			}
 			results := map[string][]figures{}
 			for range *runs {
-				for _, name := range []string{"floor", "bridge"} {
+				for _, name := range names {
 					results[name] = append(results[name], measure(b, name, direction))
 				}
 			}
 			floor, ours := median(results["floor"]), median(results["bridge"])
 			report(b, direction, floor, ours)
+			if *other != "" {
+				b.Logf("\n%s", line("other", median(results["other"])))
+			}
 		})
 	}
 }
 
 func report(b *testing.B, direction string, floor, ours figures) {
-	b.Logf("%s: median of %d runs of %v\n%-8s %10s %10s %9s %9s %8s\n%s\n%s\nratio    %10.2f %10.2f  p50 %+.3f ms", direction, *runs, *duration,
-		"", "msg/s", "CPU µs/msg", "p50 ms", "p99 ms", "RSS MB", line("floor", floor), line("bridge", ours),
+	b.Logf("%s: median of %d runs of %v\n%-8s %10s %10s %9s %9s %9s %8s\n%s\n%s\nratio    %10.2f %10.2f  p50 %+.3f ms", direction, *runs, *duration,
+		"", "msg/s", "CPU µs/msg", "NATS µs", "p50 ms", "p99 ms", "RSS MB", line("floor", floor), line("bridge", ours),
 		ours.rate/floor.rate, ours.cpu/floor.cpu, ours.p50-floor.p50)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(floor.rate, "floor-msg/s")
@@ -171,7 +204,7 @@ func report(b *testing.B, direction string, floor, ours figures) {
 }
 
 func line(name string, f figures) string {
-	return fmt.Sprintf("%-8s %10.0f %10.1f %9.3f %9.3f %8.1f", name, f.rate, f.cpu, f.p50, f.p99, f.rss)
+	return fmt.Sprintf("%-8s %10.0f %10.1f %9.1f %9.3f %9.3f %8.1f", name, f.rate, f.cpu, f.nats, f.p50, f.p99, f.rss)
 }
 
 func median(all []figures) figures {
@@ -185,7 +218,8 @@ func median(all []figures) figures {
 	}
 	return figures{
 		rate: of(func(f figures) float64 { return f.rate }), cpu: of(func(f figures) float64 { return f.cpu }),
-		p50: of(func(f figures) float64 { return f.p50 }), p99: of(func(f figures) float64 { return f.p99 }),
+		nats: of(func(f figures) float64 { return f.nats }),
+		p50:  of(func(f figures) float64 { return f.p50 }), p99: of(func(f figures) float64 { return f.p99 }),
 		rss: of(func(f figures) float64 { return f.rss }),
 	}
 }
@@ -221,16 +255,13 @@ func (b *bed) inbound(name string) figures {
 
 	timed, cancel := context.WithTimeout(ctx, *duration)
 	defer cancel()
-	cpu0, err := b.candidate.cpu()
-	check(b.tb, err)
+	used := b.used()
 	begun := time.Now()
 	written, err := b.platform.events(timed, conn, "f", 1<<40, 0)
 	check(b.tb, err)
 	b.await(func() bool { return b.platform.acked.Load() >= written })
 	took := time.Since(begun)
-	cpu1, err := b.candidate.cpu()
-	check(b.tb, err)
-	f := figures{rate: float64(written) / took.Seconds(), cpu: float64((cpu1 - cpu0).Microseconds()) / float64(written)}
+	f := b.figures(used, written, took)
 
 	// The numbering goes on where it stood: a new connection begins at 1 again.
 	b.candidate.kill()
@@ -244,6 +275,26 @@ func (b *bed) inbound(name string) figures {
 	check(b.tb, err)
 	f.p50, f.p99 = lat.quantiles()
 	return f
+}
+
+// used is the processor time that the candidate and the NATS server have used.
+func (b *bed) used() [2]time.Duration {
+	b.tb.Helper()
+	var used [2]time.Duration
+	for i, p := range []*process{b.candidate, b.server} {
+		var err error
+		used[i], err = p.cpu()
+		check(b.tb, err)
+	}
+	return used
+}
+
+// figures are those of n messages since used was before.
+func (b *bed) figures(before [2]time.Duration, n uint64, took time.Duration) figures {
+	b.tb.Helper()
+	after := b.used()
+	each := func(i int) float64 { return float64((after[i] - before[i]).Microseconds()) / float64(n) }
+	return figures{rate: float64(n) / took.Seconds(), cpu: each(0), nats: each(1)}
 }
 
 func (b *bed) await(cond func() bool) {
@@ -335,8 +386,7 @@ func (b *bed) outbound(name string) figures {
 	if _, err := b.platform.join(ctx); err != nil {
 		b.tb.Fatalf("%s: %v\n%s", name, err, b.candidate.out.String())
 	}
-	cpu0, err := b.candidate.cpu()
-	check(b.tb, err)
+	used := b.used()
 	begun := time.Now()
 	var n uint64
 	for time.Since(begun) < *duration {
@@ -348,9 +398,7 @@ func (b *bed) outbound(name string) figures {
 	}
 	b.confirmed(name, n)
 	took := time.Since(begun)
-	cpu1, err := b.candidate.cpu()
-	check(b.tb, err)
-	f := figures{rate: float64(n) / took.Seconds(), cpu: float64((cpu1 - cpu0).Microseconds()) / float64(n)}
+	f := b.figures(used, n, took)
 	begun = time.Now()
 	for i := uint64(1); time.Since(begun) < *duration/2; i++ {
 		for due := begun.Add(time.Duration(i) * time.Millisecond); time.Now().Before(due); {
@@ -380,7 +428,7 @@ var padding = strings.Repeat("x", 420)
 func (b *bed) confirmed(name string, n uint64) {
 	b.tb.Helper()
 	consumer := "floor"
-	if name == "bridge" {
+	if name != "floor" {
 		consumer = "shard-" + strconv.Itoa(bridge.Shard(session, bridge.DefaultShards))
 	}
 	b.await(func() bool {

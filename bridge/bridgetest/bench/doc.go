@@ -16,4 +16,14 @@
 // file of 100 MB:
 //
 //	go test -run '^$' -bench 'Webhooks|WebhookFlood|Media' -benchtime 1x ./bridge/bridgetest/bench
+//
+// Many sessions in one replica, 1 to 10,000, are measured by what they cost to
+// connect, while idle, and for each message; deploy/docs/PERFORMANCE.md says more:
+//
+//	go test -run '^$' -bench Sessions -benchtime 1x -timeout 2h ./bridge/bridgetest/bench
+//
+// How long sessions are without a connection when a replica is killed or
+// stopped, or a NATS leader falls, with three replicas:
+//
+//	go test -run '^$' -bench Fleet -benchtime 1x ./bridge/bridgetest/bench -fleet.sessions 1000
 package bench

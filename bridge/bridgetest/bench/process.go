@@ -28,6 +28,9 @@ func runRole() (bool, error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if strings.HasPrefix(role, "fleet-") {
+		return true, runFleet(ctx, role)
+	}
 	if role == "nats" {
 		return true, runNATS(ctx, os.Getenv("BENCH_DIR"), os.Getenv("BENCH_SYNC") == "always")
 	}

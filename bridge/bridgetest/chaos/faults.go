@@ -154,8 +154,8 @@ func (f *fault) each(links []*bridgetest.Link, most time.Duration, do func(*brid
 	}
 }
 
-// heal ends every fault: all processes run, everything passes, nothing is
-// armed.
+// heal ends every fault: all processes run, everything passes, nothing is armed
+// but what goes wrong all the time.
 func (w *world) heal(ctx context.Context) error {
 	for _, l := range w.links() {
 		l.Heal()
@@ -163,5 +163,8 @@ func (w *world) heal(ctx context.Context) error {
 	for _, p := range w.processes() {
 		p.resume()
 	}
-	return w.control.call(ctx, "DELETE", "/control/faults", nil, nil)
+	if err := w.control.call(ctx, "DELETE", "/control/faults", nil, nil); err != nil {
+		return err
+	}
+	return w.rearm(ctx)
 }

@@ -21,6 +21,7 @@ type verdict struct {
 	published, sent, lostOut, doubledOut, disordered, missing, several, explainedDoubles int
 	wrongWords, letters                                                                  int
 	accepted, rejected, expired, unknown, reached, resolved                              int
+	taken, dropped                                                                       int // by the platform, and of these never answered
 	// Repeats that the platform absorbed.
 	explained, unexplained int
 	// Messages of users.
@@ -77,6 +78,10 @@ func (v *verdict) takePhone(s int, list []delivered, phone [][]delivered) {
 	defer ledger.mu.Unlock()
 	last := map[string]uint64{}
 	for _, m := range list {
+		v.taken++
+		if !v.w.answered[m.ID] {
+			v.dropped++
+		}
 		i, ok := ledger.index(m.Ref)
 		if m.Ref == "" {
 			i, ok = ledger.traced(m.TraceParent)

@@ -31,6 +31,7 @@ func (v *verdict) print(w io.Writer) {
 	line("outcomes", "%d missing, %d commands with several, %d wrong", v.missing, v.several, v.wrongWords)
 	line("", "%d accepted, %d rejected, %d expired, %d unknown", v.accepted, v.rejected, v.expired, v.unknown)
 	line("unknown", "%d reached the phone, %d did not", v.reached, v.unknown-v.reached)
+	line("answers dropped", "%d of %d (%.1f %%)", v.dropped, v.taken, 100*float64(v.dropped)/float64(max(v.taken, 1)))
 	line("unanswered sends resolved", "%d", v.resolved)
 	line("repeats absorbed", "%d explained, %d unexplained", v.explained, v.unexplained)
 	line("doubles explained", "%d", v.explainedDoubles)

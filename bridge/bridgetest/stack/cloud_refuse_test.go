@@ -20,6 +20,7 @@ import (
 
 	"wabridge/bridge"
 	"wabridge/bridge/app"
+	"wabridge/bridge/bridgetest"
 )
 
 // sign is a webhook's signature with the app's secret.
@@ -70,7 +71,7 @@ func raw(t testing.TB, url, head string, body []byte, end bool) int {
 func TestCloudRefusals(t *testing.T) {
 	t.Parallel()
 	var log lockedBuffer
-	admin := freeAddr(t)
+	admin := bridgetest.FreeAddr(t)
 	s := New(t, Config{
 		Platform: bridge.PlatformCloudAPI, Simulator: corpusNumber, Log: &log,
 		App: func(c *app.Config) { c.AdminAddr = admin },

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -71,7 +70,7 @@ func stepDown(t testing.TB, s *Stack, stream string) {
 // not ready, and when there is room again everything goes on by itself.
 func TestFaultJetStreamFull(t *testing.T) {
 	t.Parallel()
-	admin := freeAddr(t)
+	admin := bridgetest.FreeAddr(t)
 	s := New(t, Config{
 		Options: []bridgetest.Option{bridgetest.MaxStore(16 << 20)},
 		App:     func(c *app.Config) { c.AdminAddr = admin },
@@ -130,20 +129,6 @@ func fill(t testing.TB, s *Stack) {
 			t.Fatalf("filling JetStream: %v", err)
 		}
 	}
-}
-
-// freeAddr is an address that nobody listens on now.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }
 
 // ready asks a replica.

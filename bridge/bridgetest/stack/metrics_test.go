@@ -96,7 +96,7 @@ func documented(t *testing.T) map[string][]string {
 func TestMetricsAreDocumented(t *testing.T) {
 	found := map[string][]string{}
 	for _, platform := range []string{bridge.PlatformChatAPI, bridge.PlatformCloudAPI} {
-		addr := freeAddr(t)
+		addr := bridgetest.FreeAddr(t)
 		s := New(t, Config{Platform: platform, App: func(c *app.Config) {
 			c.AdminAddr, c.Telemetry.Version = addr, "1.2.3"
 		}})

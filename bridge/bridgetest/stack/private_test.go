@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"wabridge/bridge"
+	"wabridge/bridge/bridgetest"
 	"wabridge/bridge/simulator"
 )
 
@@ -42,7 +43,7 @@ func nothingPrivate(t *testing.T, platform string) {
 		c.Logger = slog.New(slog.NewJSONHandler(&simulated, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}})
 	s.Stop(t) // the test runs the built program instead
-	admin := freeAddr(t)
+	admin := bridgetest.FreeAddr(t)
 	p := s.StartProcess(t, "one", append(s.Variables(Demo),
 		"WABRIDGE_ADMIN_ADDR="+admin, "OTEL_TRACES_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+otlp.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_EXPORTER_OTLP_COMPRESSION=none",

@@ -3,11 +3,14 @@ package stack
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"wabridge/auth"
 	"wabridge/bridge"
 	"wabridge/bridge/bridgetest"
 	"wabridge/bridge/broker"
@@ -81,6 +84,47 @@ func TestReplicas(t *testing.T) {
 	<-time.After(2 * time.Second)
 	all("a new replica")
 	load.Check(t)
+}
+
+// Someone else's connection takes the place of a session that this replica owns,
+// as that of a replica does which does not know yet that it lost the session, and
+// goes. The session takes its place back.
+func TestReplacedSessionTakesItsPlaceBack(t *testing.T) {
+	s := New(t, Config{})
+	statuses := s.Follow(t, s.Names.RecvStream(), s.Names.Status("*"))
+	thief := s.steal(t, Demo)
+	s.WaitState(t, Demo, bridge.Replaced)
+	if err := thief.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Publish(t, Demo, "one", `{"to":"+15550142233","text":"x"}`)
+	s.WaitState(t, Demo, bridge.Connected)
+	statuses.Until(t, func(m natsMsg) bool { ref, word := StatusOf(t, m); return ref == "one" && word == "accepted" })
+}
+
+// steal connects to the simulator as a session, with a token of its own.
+func (s *Stack) steal(t testing.TB, session string) *websocket.Conn {
+	t.Helper()
+	source, err := auth.NewClientCredentials(auth.Config{
+		TokenURL: "http://" + s.SimAddr + "/oauth/token", ClientID: clientID, ClientSecret: clientSecret,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := source.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer := websocket.Dialer{Subprotocols: []string{"cloudevents.json"}}
+	conn, answer, err := dialer.DialContext(t.Context(), "ws://"+s.SimAddr+"/v1/sessions/"+session+"/ws",
+		http.Header{"Authorization": {"Bearer " + token.AccessToken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // A session defined in KV wa_sessions starts at once; changed, it starts again;
