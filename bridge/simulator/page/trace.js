@@ -96,7 +96,7 @@ export function waterfall({ spans, messages }) {
     steps.push({ from: m.time, nodes: row(`stored ${m.subject}`, "", 0, { bar, took: "" }) });
   }
   if (alone.length) steps.sort((a, b) => a.from - b.from);
-  const folds = el("div", { class: "folds", "aria-hidden": "true" }, gaps.map((g) => place(el("i", {}, duration(g.gap)), g.at, g.at + g.width)));
+  const folds = el("div", { class: "folds", "aria-hidden": "true" }, gaps.map((g) => place(el("i", {}, el("span", {}, duration(g.gap))), g.at, g.at + g.width)));
   return el("div", { class: "waterfall" },
     el("p", { class: "sum" }, el("b", {}, duration(last - first)), end ? ` from publish to ${end}` : " in all", `, ${spans.length} spans`),
     el("div", { class: "steps" }, el("div", { class: "axis" }, el("span"), folds, el("span")), steps.map((s) => s.nodes).flat().filter(Boolean)));
