@@ -15,6 +15,13 @@ import (
 	"golang.org/x/oauth2"
 )
 
+// ErrNobody says that nobody logged in as long as there was time for it.
+var ErrNobody = errors.New("nobody logged in")
+
+// longestPoll bounds, in seconds, what a server may have us wait between two
+// questions whether somebody has entered the device code.
+const longestPoll = 300
+
 // Grant is what a person's login brought. It prints as its access token does.
 type Grant struct {
 	Token
@@ -58,7 +65,7 @@ func (c LoginConfig) flow(name, endpoint string) (*Config, *oauth2.Config, error
 // LoginCode gets a token by an authorization code with PKCE: a person opens the
 // address that show is called with, and the server sends their browser back to
 // listener, which must be on a loopback address. It blocks until that happened
-// or ctx ends, and closes listener.
+// or ctx ends (ErrNobody), and closes listener.
 func LoginCode(ctx context.Context, c LoginConfig, listener net.Listener, show func(address string)) (Grant, error) {
 	p, conf, err := c.flow("authorization URL", c.AuthURL)
 	if err != nil {
@@ -78,7 +85,7 @@ func LoginCode(ctx context.Context, c LoginConfig, listener net.Listener, show f
 	case err := <-served:
 		return Grant{}, fmt.Errorf("waiting for the browser: %w", err)
 	case <-ctx.Done():
-		result.err = fmt.Errorf("nobody logged in: %w", ctx.Err())
+		result.err = fmt.Errorf("%w: %w", ErrNobody, ctx.Err())
 	}
 	// The browser gets its page before the door closes.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -99,8 +106,8 @@ func LoginCode(ctx context.Context, c LoginConfig, listener net.Listener, show f
 
 // LoginDevice gets a token by a device code: a person opens the page that show
 // is called with, on any device, and enters the code; complete is an address
-// that holds the code already, or empty. It blocks until that happened, the code
-// or ctx ends.
+// that holds the code already, or empty. It blocks until that happened, or the
+// code or ctx ends (ErrNobody).
 func LoginDevice(ctx context.Context, c LoginConfig, show func(page, code, complete string)) (Grant, error) {
 	p, conf, err := c.flow("device authorization URL", c.DeviceURL)
 	if err != nil {
@@ -114,11 +121,20 @@ func LoginDevice(ctx context.Context, c LoginConfig, show func(page, code, compl
 	if err != nil {
 		return Grant{}, scrub(err)
 	}
+	// The library panics at an interval that is negative, or overflows.
+	device.Interval = max(0, min(device.Interval, longestPoll))
 	show(device.VerificationURI, device.UserCode, device.VerificationURIComplete)
 	now := time.Now()
 	token, err := conf.DeviceAccessToken(p.with(ctx), device)
-	if ctx.Err() != nil && err != nil {
-		return Grant{}, fmt.Errorf("nobody logged in: %w", ctx.Err())
+	if err != nil {
+		answer, answered := errors.AsType[*oauth2.RetrieveError](err)
+		switch {
+		case ctx.Err() != nil:
+			return Grant{}, fmt.Errorf("%w: %w", ErrNobody, ctx.Err())
+		case answered && answer.ErrorCode == "expired_token",
+			!answered && !device.Expiry.IsZero() && !time.Now().Before(device.Expiry):
+			return Grant{}, fmt.Errorf("%w before the code ended", ErrNobody)
+		}
 	}
 	return p.grant(token, now, err)
 }

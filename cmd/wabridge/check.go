@@ -28,6 +28,9 @@ well; 1: it is not.`,
   wabridge check --json | jq '.checks[] | select(.state == "failed")'`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkTimeout(timeout); err != nil {
+				return err
+			}
 			return check(cmd, timeout, asJSON)
 		},
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +44,24 @@ func dial(ctx context.Context, stderr io.Writer) (*client, error) {
 	config.Logger, config.Name, config.StartWait = log, "wabridge command", startWait
 	config.Manage = false
 	b, err := broker.Connect(ctx, config)
+	if errors.Is(err, nats.ErrNoServers) {
+		return nil, fmt.Errorf("%w: nothing answers at %s", err, hosts(config.URL))
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &client{broker: b, names: b.Names(), js: b.JetStream(), log: log}, nil
+}
+
+// hosts are those of the servers, without what else stands in their addresses.
+func hosts(servers string) string {
+	var list []string
+	for server := range strings.SplitSeq(servers, ",") {
+		if u, err := url.Parse(server); err == nil && u.Host != "" {
+			list = append(list, u.Host)
+		}
+	}
+	return cmp.Or(strings.Join(list, ", "), "the servers of the context")
 }
 
 // close leaves NATS, also where ctx is over.

@@ -18,18 +18,24 @@ func newConfigCommand() *cobra.Command {
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if markdown {
-				return writeReference(cmd.OutOrStdout(), "| variable | default | meaning |\n|---|---|---|\n", markdownLine)
+				return writeReference(cmd.OutOrStdout(), markdownReference())
 			}
-			return writeReference(cmd.OutOrStdout(), referenceIntro, plainLine)
+			return writeReference(cmd.OutOrStdout(), plainReference())
 		},
 	}
-	cmd.Flags().BoolVar(&markdown, "markdown", false, "print a Markdown table")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference as a page in Markdown")
 	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		if err := writeReference(cmd.OutOrStdout(), referenceIntro, plainLine); err != nil {
+		if err := writeReference(cmd.OutOrStdout(), plainReference()); err != nil {
 			cmd.PrintErrln(err)
 		}
 	})
 	return cmd
+}
+
+// reference says how the configuration reference is written.
+type reference struct {
+	intro, service, session string // what stands before all, and before each part
+	line                    func(variable) string
 }
 
 const referenceIntro = `wabridge is configured by environment variables alone. A variable that is set
@@ -39,8 +45,22 @@ a dash in it an underscore.
 
 `
 
-// writeReference writes every variable as line formats it.
-func writeReference(w io.Writer, intro string, line func(variable) string) error {
+func plainReference() reference { return reference{intro: referenceIntro, line: plainLine} }
+
+// markdownReference is a page of the documentation.
+func markdownReference() reference {
+	const table = "\n| variable | default | meaning |\n|---|---|---|\n"
+	return reference{
+		intro: "# Configuration\n\n" + strings.ReplaceAll(referenceIntro, "<ID>", "`<ID>`") +
+			"This page is what `wabridge config --markdown` prints. `wabridge check` tells what is wrong with a configuration.\n",
+		service: "\n## The service\n" + table,
+		session: "\n## Each session of `WABRIDGE_SESSIONS`\n" + table,
+		line:    markdownLine,
+	}
+}
+
+// writeReference writes every variable.
+func writeReference(w io.Writer, r reference) error {
 	global, err := globalVariables()
 	if err != nil {
 		return err
@@ -50,9 +70,13 @@ func writeReference(w io.Writer, intro string, line func(variable) string) error
 		return err
 	}
 	var b strings.Builder
-	b.WriteString(intro)
-	for _, v := range append(global, session...) {
-		b.WriteString(line(v))
+	b.WriteString(r.intro + r.service)
+	for _, v := range global {
+		b.WriteString(r.line(v))
+	}
+	b.WriteString(r.session)
+	for _, v := range session {
+		b.WriteString(r.line(v))
 	}
 	_, err = io.WriteString(w, b.String())
 	return err
@@ -77,5 +101,5 @@ func markdownLine(v variable) string {
 	case v.Default != "":
 		value = "`" + v.Default + "`"
 	}
-	return fmt.Sprintf("| `%s` | %s | %s |\n", v.Name, value, v.Description)
+	return fmt.Sprintf("| `%s` | %s | %s |\n", v.Name, value, strings.ReplaceAll(v.Description, "|", `\|`))
 }

@@ -63,7 +63,11 @@ func unknown(environ, known []string) []string {
 			continue
 		}
 		w := fmt.Sprintf("%q is not a variable of wabridge and is ignored", name)
-		if near := nearest(name, known); near != "" {
+		switch near := nearest(name, known); {
+		case strings.HasPrefix(name, prefix+"_SESSION_") && (near == "" || distance(name, near) > 2):
+			// The names of another session's variables are near, and not meant.
+			w += "; is its session in " + prefix + "_SESSIONS?"
+		case near != "":
 			w += "; did you mean " + near + "?"
 		}
 		warnings = append(warnings, w)
@@ -77,6 +81,10 @@ func unknown(environ, known []string) []string {
 func nearest(name string, known []string) string {
 	best, least := "", max(2, (len(name)-len(prefix))/3)+1
 	for _, k := range known {
+		// Names differ at least by their lengths; a long one is not worth the walk.
+		if max(len(name)-len(k), len(k)-len(name)) >= least {
+			continue
+		}
 		if d := distance(name, k); d < least {
 			best, least = k, d
 		}

@@ -46,6 +46,7 @@ func TestUnknownNames(t *testing.T) {
 	for name, test := range map[string]struct{ kv, want string }{
 		"misspelt":             {"NATS_ULR=swordfish", "did you mean WABRIDGE_NATS_URL?"},
 		"misspelt for session": {"SESSION_SHOP_CLIENT_SECRT=swordfish", "did you mean WABRIDGE_SESSION_SHOP_CLIENT_SECRET?"},
+		"of no session":        {"SESSION_ELSEWHERE_PLATFORM=chatapi", "is ignored; is its session in WABRIDGE_SESSIONS?"},
 		"nothing near":         {"QUITE_ANOTHER_THING=swordfish", "is not a variable of wabridge and is ignored"},
 		"port":                 {"WEBHOOK_PORT=8089", "WABRIDGE_WEBHOOK_PORT"},
 		"service host":         {"SERVICE_HOST=10.0.0.1", ""},

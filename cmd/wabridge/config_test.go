@@ -278,23 +278,34 @@ func FuzzConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	all := append(global, session...)
-	for i := range all {
+	// Every variable is there from the beginning: Go's list of the environment
+	// grows with each one that is set and unset again, and reading it would take
+	// longer with every run.
+	base := make([]string, 0, len(all))
+	for _, v := range all {
+		base = append(base, strings.TrimPrefix(v.Name, prefix+"_")+"=")
+	}
+	environment(f, append(base, shop()...)...)
+	said := make([]string, len(all))
+	for i, v := range all {
+		said[i] = vocabulary(f, v.Name)
 		f.Add(uint8(i), "swordfish")
 	}
 	f.Add(uint8(0), "nats://user:pass word@[::1")
 	f.Add(uint8(14), "a,b,,a, a-b,a_b,a_token")
 	f.Fuzz(func(t *testing.T, which uint8, value string) {
-		v := all[int(which)%len(all)]
+		i := int(which) % len(all)
+		v := all[i]
 		if strings.ContainsRune(value, 0) {
 			return // no environment holds it
 		}
-		environment(t, shop(strings.TrimPrefix(v.Name, prefix+"_")+"="+value)...)
+		t.Setenv(v.Name, value)
 		c, err := loadConfig()
 		if c == nil {
 			t.Fatalf("not read: %v", err)
 		}
 		// The ids of sessions stand in the names of variables.
-		if err == nil || v.Name == prefix+"_SESSIONS" || len(value) < 8 || strings.Contains(vocabulary(t, v.Name), value) {
+		if err == nil || v.Name == prefix+"_SESSIONS" || len(value) < 8 || strings.Contains(said[i], value) {
 			return
 		}
 		if strings.Contains(err.Error(), value) {
@@ -305,9 +316,11 @@ func FuzzConfig(f *testing.F) {
 
 // vocabulary is what the faults of a variable say of a value that is surely
 // wrong.
-func vocabulary(t *testing.T, name string) string {
+func vocabulary(t testing.TB, name string) string {
 	t.Helper()
+	was := os.Getenv(name)
 	t.Setenv(name, "\x01")
+	defer t.Setenv(name, was)
 	if _, err := loadConfig(); err != nil {
 		return err.Error()
 	}

@@ -24,7 +24,7 @@ func FuzzUnknown(f *testing.F) {
 				t.Errorf("control characters in %q", w)
 			}
 			if len(value) > 8 && strings.Contains(strings.ReplaceAll(w, strings.SplitN(kv, "=", 2)[0], ""), value) && !strings.Contains(strings.Join(list, " "), value) &&
-				!strings.Contains(`" is not a variable of wabridge and is ignored; did you mean `, value) {
+				!strings.Contains(`" is not a variable of wabridge and is ignored; did you mean is its session in WABRIDGE_SESSIONS?`, value) {
 				t.Errorf("%q prints the value", w)
 			}
 		}

@@ -30,6 +30,7 @@ type login struct {
 
 	out         string
 	store, show bool
+	json        bool
 
 	config *config
 }
@@ -47,7 +48,10 @@ session, what its definition says of the OAuth client is taken from there.
 The refresh token, or the access token where there is no other, goes into a file
 that its owner alone may read (--out), or sealed into the bucket of tokens
 (--store, with WABRIDGE_TOKEN_KEY); the session then has the refresh token
-"stored:". It is printed only with --show.`,
+"stored:". It is printed only with --show.
+
+Exit codes: 0 logged in, 5 nobody logged in in time, 1 refused or failed, 2 wrong
+flags or configuration.`,
 		Example: `  wabridge login shop --auth-url https://id.example/authorize --store
   wabridge login --device-url https://id.example/device --token-url https://id.example/token \
     --client-id wabridge --out token
@@ -78,6 +82,7 @@ that its owner alone may read (--out), or sealed into the bucket of tokens
 	f.StringVar(&l.out, "out", "", "write the token to this file")
 	f.BoolVar(&l.store, "store", false, "store the refresh token for the session, sealed")
 	f.BoolVar(&l.show, "show", false, "print the token")
+	f.BoolVar(&l.json, "json", false, "print what was kept, and where, as JSON")
 	return cmd
 }
 
@@ -97,9 +102,15 @@ func (l *login) run(cmd *cobra.Command) error {
 	if err := l.complete(ctx, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
+	if err := l.missing(); err != nil {
+		return err
+	}
 	grant, err := l.grant(ctx, cmd.ErrOrStderr())
-	if errors.Is(err, context.DeadlineExceeded) && cmd.Context().Err() == nil {
-		return &exitError{code: exitTimedOut, err: fmt.Errorf("nobody logged in within %s", l.timeout)}
+	if errors.Is(err, auth.ErrNobody) && cmd.Context().Err() == nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("nobody logged in within %s", l.timeout)
+		}
+		return &exitError{code: exitTimedOut, err: err}
 	}
 	if err != nil {
 		return err
@@ -130,6 +141,9 @@ func (l *login) check() error {
 	case l.store && l.code != "":
 		return usageError("--store keeps refresh tokens; Embedded Signup gives none: want --out")
 	}
+	if err := checkTimeout(l.timeout); err != nil {
+		return err
+	}
 	for name, ref := range map[string]bridge.SecretRef{"client-secret": l.definition.ClientSecret, "app-secret": l.definition.AppSecret} {
 		if ref != "" && !isReference(ref) {
 			return usageError("--%s: want a reference, env:NAME or file:/path, not the secret itself", name)
@@ -158,6 +172,29 @@ func (l *login) complete(ctx context.Context, stderr io.Writer) error {
 		d.Scopes = def.Scopes
 	}
 	return nil
+}
+
+// missing reports what the way to log in needs, and neither a flag nor the
+// session says.
+func (l *login) missing() error {
+	f := faults{spell: flagOf}
+	need := func(name, value string) {
+		if value == "" {
+			f.add(name, "is missing: give it, or name a session that has it")
+		}
+	}
+	d := &l.definition
+	if l.code != "" {
+		need("APP_ID", d.AppID)
+		need("APP_SECRET", string(d.AppSecret))
+		return f.err()
+	}
+	f.url("AUTH_URL", text(l.authURL), "https", "http")
+	f.url("DEVICE_URL", text(l.deviceURL), "https", "http")
+	f.url("TOKEN_URL", text(d.TokenURL), "https", "http")
+	need("TOKEN_URL", d.TokenURL)
+	need("CLIENT_ID", d.ClientID)
+	return f.err()
 }
 
 // sessionDefinition is that of the environment, or the stored one.

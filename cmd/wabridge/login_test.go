@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -162,6 +163,37 @@ func TestLoginOnADevice(t *testing.T) {
 	}
 	if code := stopRun(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, run)
+	}
+}
+
+// TestLoginJSON: what was kept and where, as JSON; the token with --show alone.
+func TestLoginJSON(t *testing.T) {
+	sim, url := whatsapp(t, nil)
+	environment(t, cloud("SESSIONS=support", "SESSION_SUPPORT_APP_ID=4242", "SESSION_SUPPORT_APP_SECRET=swordfish", "GRAPH_URL="+url)...)
+	for _, show := range []bool{false, true} {
+		code, err := sim.SignupCode("support")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "token")
+		args := []string{"login", "support", "--code", code, "--out", file, "--json"}
+		if show {
+			args = append(args, "--show")
+		}
+		var got kept
+		if err := json.Unmarshal([]byte(command(t, "", args...).want(t, exitOK).out), &got); err != nil {
+			t.Fatal(err)
+		}
+		token, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Session != "support" || got.Kind != "access_token" || got.File != file || got.Variable != "WABRIDGE_SESSION_SUPPORT_TOKEN_FILE" || got.Stored {
+			t.Errorf("it says %+v", got)
+		}
+		if want := strings.TrimSpace(string(token)); show && got.Token != want || !show && got.Token != "" {
+			t.Errorf("with --show %v the token has %d bytes", show, len(got.Token))
+		}
 	}
 }
 

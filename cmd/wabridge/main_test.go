@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +136,17 @@ func TestUsage(t *testing.T) {
 		{"register a.b", `"a.b" cannot be a session`},
 		{"register shop", "want a PIN of six digits"},
 		{"register shop --pin-file /does/not/exist", "--pin-file: open /does/not/exist"},
+		{"login --auth-url https://x/y --client-id a --show", "--token-url: is missing"},
+		{"login --auth-url id.example --token-url https://x/y --client-id a --show", "--auth-url: want a full address"},
+		{"login --code x --app-id 1 --show", "--app-secret: is missing"},
+		{"login --code x --show --timeout 0", "--timeout: want a duration such as 30s, more than 0"},
+		{"send demo --to +1 --text x --timeout -1s", "--timeout: want a duration such as 30s, more than 0"},
+		{"check --timeout 0", "--timeout: want a duration"},
+		{"register shop --timeout 0", "--timeout: want a duration"},
+		{"help nothing", `unknown command "nothing"`},
+		{"help sessions pase", `unknown command "pase"; did you mean "pause"?`},
+		{"completion", "want a shell: bash, fish, powershell or zsh"},
+		{"completion fishy", `unknown command "fishy"; did you mean "fish"?`},
 		{"check now", "unknown command"},
 		{"streams now", "unknown command"},
 		{"version now", "unknown command"},
@@ -147,6 +161,18 @@ func TestUsage(t *testing.T) {
 				t.Errorf("errors %q, want %q", r.errors, test.want)
 			}
 		})
+	}
+}
+
+// TestNothingAnswers: where no NATS server is, the line says where it was looked
+// for, and nothing else that stands in the address.
+func TestNothingAnswers(t *testing.T) {
+	environment(t, "NATS_URL=nats://me:swordfish@127.0.0.1:1,nats://127.0.0.1:2")
+	for _, line := range []string{"streams", "dead ls", "send demo --to +1 --text x"} {
+		r := command(t, "", strings.Fields(line)...).want(t, exitFailed)
+		if strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, "nothing answers at 127.0.0.1:1, 127.0.0.1:2") || strings.Contains(r.errors, "swordfish") {
+			t.Errorf("%s: %q", line, r.errors)
+		}
 	}
 }
 
@@ -183,6 +209,38 @@ func TestHelp(t *testing.T) {
 	}
 	walk(newRootCommand())
 
+	// What a script could read is there as JSON, but for what is no data.
+	noJSON := []string{"run", "completion", "config", "healthcheck", "schema save", "schema", "sessions", "dead"}
+	var machine func(cmd *cobra.Command)
+	machine = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			if name := strings.TrimPrefix(sub.CommandPath(), "wabridge "); !slices.Contains(noJSON, name) && sub.Flags().Lookup("json") == nil {
+				t.Errorf("%s has no --json", sub.CommandPath())
+			}
+			if sub.Name() != "completion" {
+				machine(sub)
+			}
+		}
+	}
+	machine(newRootCommand())
+
+	// What a program may end with, its help lists; that it does so is tested
+	// command by command.
+	for line, want := range map[string][]int{
+		"--help": {exitOK, exitFailed, exitUsage}, "check --help": {exitOK, exitFailed},
+		"send --help":  {exitOK, exitFailed, exitUsage, exitRefused, exitUnknown, exitTimedOut},
+		"login --help": {exitOK, exitFailed, exitUsage, exitTimedOut},
+	} {
+		help := command(t, "", strings.Fields(line)...).want(t, exitOK).out
+		_, codes, _ := strings.Cut(strings.ReplaceAll(help, "Exit code ", "Exit codes: "), "Exit codes: ")
+		codes, _, _ = strings.Cut(codes, "\n\n")
+		for _, code := range want {
+			if !regexp.MustCompile(fmt.Sprintf(`(^|[,;\s])%d:?\s`, code)).MatchString(codes) {
+				t.Errorf("%s does not explain exit code %d: %q", line, code, codes)
+			}
+		}
+	}
+
 	r := command(t, "", "--help").want(t, exitOK)
 	for _, name := range []string{"run", "check", "send", "tail", "streams", "sessions", "login", "register", "dead", "version", "completion", "healthcheck", "config"} {
 		if !strings.Contains(r.out, "\n  "+name+" ") {
@@ -213,12 +271,19 @@ func TestConfigurationReference(t *testing.T) {
 	if !strings.Contains(help.out, "WABRIDGE_SESSION_<ID>_CLIENT_SECRET  (secret)") {
 		t.Error("secrets are not marked")
 	}
+	const page = "../../deploy/docs/configuration.md"
+	if written, err := os.ReadFile(page); err != nil || string(written) != table.out {
+		t.Errorf("%s is not what this prints: go run ./cmd/wabridge config --markdown > deploy/docs/configuration.md (%v)", page, err)
+	}
 }
 
 func TestVersion(t *testing.T) {
 	environment(t)
 	if r := command(t, "", "version").want(t, exitOK); !strings.HasPrefix(r.out, "wabridge ") || !strings.Contains(r.out, " go1.") {
 		t.Errorf("version: %q", r.out)
+	}
+	if r := command(t, "", "--version").want(t, exitOK); !strings.HasPrefix(r.out, "wabridge ") {
+		t.Errorf("--version: %q", r.out)
 	}
 	if r := command(t, "", "version", "--json").want(t, exitOK); !strings.Contains(r.out, `"go":"go1.`) {
 		t.Errorf("version: %q", r.out)

@@ -18,6 +18,7 @@ import (
 func newRegisterCommand() *cobra.Command {
 	var pinFile string
 	var timeout time.Duration
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "register <session>",
 		Short: "Register the phone number of a Cloud API session",
@@ -31,17 +32,21 @@ others.`,
 
 		ValidArgsFunction: completeSessions(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTimeout(timeout); err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return register(ctx, cmd, args[0], pinFile)
+			return register(ctx, cmd, args[0], pinFile, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&pinFile, "pin-file", "-", "file with the PIN; - is standard input")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long it may take")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func register(ctx context.Context, cmd *cobra.Command, session, pinFile string) error {
+func register(ctx context.Context, cmd *cobra.Command, session, pinFile string, asJSON bool) error {
 	if err := checkSession(session); err != nil {
 		return err
 	}
@@ -67,6 +72,12 @@ func register(ctx context.Context, cmd *cobra.Command, session, pinFile string) 
 	defer graph.Close()
 	if err := graph.Register(ctx, d.PhoneNumberID, pin); err != nil {
 		return err
+	}
+	if asJSON {
+		return encodeJSON(cmd.OutOrStdout(), struct {
+			Session    string `json:"session"`
+			Registered bool   `json:"registered"`
+		}{session, true})
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "The number of session %s is registered\n", session)
 	return err

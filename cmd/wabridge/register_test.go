@@ -35,7 +35,13 @@ func TestRegister(t *testing.T) {
 	if r := command(t, "654321\n", "register", "support").want(t, exitFailed); strings.Contains(r.errors, "654321") || strings.Contains(r.errors, "sardine") {
 		t.Errorf("a wrong PIN: %s", r.errors)
 	}
-	command(t, "", "register", "support", "--pin-file", writeFile(t, "123456\n")).want(t, exitOK)
+	pin := writeFile(t, "123456\n")
+	if r := command(t, "", "register", "support", "--pin-file", pin).want(t, exitOK); r.out != "The number of session support is registered\n" {
+		t.Errorf("registered: %q", r.out)
+	}
+	if r := command(t, "", "register", "support", "--pin-file", pin, "--json").want(t, exitOK); r.out != `{"session":"support","registered":true}`+"\n" {
+		t.Errorf("registered: %q", r.out)
+	}
 	if strings.Contains(r.out, "sardine") || strings.Contains(r.out, "swordfish") {
 		t.Errorf("check prints a secret:\n%s", r.out)
 	}

@@ -77,6 +77,9 @@ func send(cmd *cobra.Command, session string, o *sendOptions) error {
 	if err := checkSession(session); err != nil {
 		return err
 	}
+	if err := checkTimeout(o.timeout); err != nil {
+		return err
+	}
 	body, err := o.command(cmd.InOrStdin())
 	if err != nil {
 		return err

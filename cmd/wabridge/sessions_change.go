@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ func definitionFlags(d *bridge.Definition) []definitionFlag {
 func newSessionsAddCommand() *cobra.Command {
 	var d bridge.Definition
 	var scopes string
-	var replace bool
+	var replace, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "add <session>",
 		Short: "Define a session",
@@ -69,16 +68,12 @@ may read the bucket could read it.`,
 			if err := checkDefinition(&d); err != nil {
 				return err
 			}
-			return changeSessions(cmd, func(ctx context.Context, r *app.Registry, out io.Writer) error {
+			return each(cmd, args, asJSON, func(ctx context.Context, r *app.Registry, id string) (change, error) {
 				err := r.Add(ctx, d, replace)
 				if errors.Is(err, bridge.ErrConflict) {
-					return fmt.Errorf("session %s is defined already: --replace defines it anew", d.ID)
+					err = fmt.Errorf("session %s is defined already: --replace defines it anew", id)
 				}
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(out, "session %s is defined\n", d.ID)
-				return err
+				return change{id, "added", true, "is defined"}, err
 			})
 		},
 	}
@@ -88,15 +83,17 @@ may read the bucket could read it.`,
 	cmd.Flags().StringVar(&scopes, "scopes", "", "scopes to ask for, separated by commas or spaces")
 	cmd.Flags().BoolVar(&d.Paused, "paused", false, "define it paused")
 	cmd.Flags().BoolVar(&replace, "replace", false, "define it anew where it is defined")
+	jsonChanges(cmd, &asJSON)
 	return cmd
 }
+
+// flagOf spells the name of a value as its flag.
+func flagOf(name string) string { return "--" + strings.ToLower(strings.ReplaceAll(name, "_", "-")) }
 
 // checkDefinition reports what is wrong with a definition as faults of its
 // flags. It quotes no value: any may be a secret in the wrong place.
 func checkDefinition(d *bridge.Definition) error {
-	f := faults{spell: func(name string) string {
-		return "--" + strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	}}
+	f := faults{spell: flagOf}
 	f.url("URL", text(d.URL), "wss", "ws")
 	f.url("TOKEN_URL", text(d.TokenURL), "https", "http")
 	for name, value := range map[string]string{"PHONE_NUMBER_ID": d.PhoneNumberID, "WABA_ID": d.WABAID, "APP_ID": d.AppID} {
@@ -115,18 +112,24 @@ func checkDefinition(d *bridge.Definition) error {
 	return f.err()
 }
 
-// changeSessions does something with the registry.
-func changeSessions(cmd *cobra.Command, do func(context.Context, *app.Registry, io.Writer) error) error {
-	c, r, err := registry(cmd.Context(), cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	defer c.close(cmd.Context())
-	return do(cmd.Context(), r, cmd.OutOrStdout())
+// change is what was done to one session.
+type change struct {
+	Session string `json:"session"`
+	// Did is added, removed, paused or resumed.
+	Did string `json:"did"`
+	// Changed says whether it was not so before.
+	Changed bool `json:"changed"`
+
+	words string // for a person
+}
+
+func jsonChanges(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print one JSON object per session")
 }
 
 func newSessionsRemoveCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "rm <session>...",
 		Short: "Remove the stored definitions of sessions",
 		Long: `Remove what the bucket of sessions holds of each session. A session that is
@@ -137,15 +140,18 @@ the environment defines goes on, no longer paused.`,
 
 		ValidArgsFunction: completeSessions(100),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(cmd, args, func(ctx context.Context, r *app.Registry, id string) (string, error) {
-				return "is removed", r.Remove(ctx, id)
+			return each(cmd, args, asJSON, func(ctx context.Context, r *app.Registry, id string) (change, error) {
+				return change{id, "removed", true, "is removed"}, r.Remove(ctx, id)
 			})
 		},
 	}
+	jsonChanges(cmd, &asJSON)
+	return cmd
 }
 
 func newSessionsPauseCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "pause <session>...",
 		Short: "Pause sessions; their commands wait",
 		Long: `Pause each session: it closes its connection, and its commands wait in the stream,
@@ -156,16 +162,19 @@ environment defines as well.`,
 
 		ValidArgsFunction: completeSessions(100),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(cmd, args, func(ctx context.Context, r *app.Registry, id string) (string, error) {
+			return each(cmd, args, asJSON, func(ctx context.Context, r *app.Registry, id string) (change, error) {
 				changed, err := r.Pause(ctx, id)
-				return word(changed, "is paused", "was paused already"), err
+				return change{id, "paused", changed, word(changed, "is paused", "was paused already")}, err
 			})
 		},
 	}
+	jsonChanges(cmd, &asJSON)
+	return cmd
 }
 
 func newSessionsResumeCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "resume <session>...",
 		Short: "Resume sessions that are paused or wait for someone",
 		Long: `Resume each session: it begins again, with the commands that waited, in order.
@@ -176,12 +185,14 @@ refused, or that another connection replaced.`,
 
 		ValidArgsFunction: completeSessions(100),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(cmd, args, func(ctx context.Context, r *app.Registry, id string) (string, error) {
+			return each(cmd, args, asJSON, func(ctx context.Context, r *app.Registry, id string) (change, error) {
 				changed, err := r.Resume(ctx, id)
-				return word(changed, "is resumed", "runs already"), err
+				return change{id, "resumed", changed, word(changed, "is resumed", "runs already")}, err
 			})
 		},
 	}
+	jsonChanges(cmd, &asJSON)
+	return cmd
 }
 
 func word(changed bool, yes, no string) string {
@@ -192,21 +203,30 @@ func word(changed bool, yes, no string) string {
 }
 
 // each does something to every session, says what, and goes on after a failure.
-func each(cmd *cobra.Command, ids []string, do func(context.Context, *app.Registry, string) (string, error)) error {
+// What failed is no line of the output, but an error.
+func each(cmd *cobra.Command, ids []string, asJSON bool, do func(context.Context, *app.Registry, string) (change, error)) error {
 	for _, id := range ids {
 		if err := checkSession(id); err != nil {
 			return err
 		}
 	}
-	return changeSessions(cmd, func(ctx context.Context, r *app.Registry, out io.Writer) error {
-		var failed error
-		for _, id := range ids {
-			said, err := do(ctx, r, id)
-			if err == nil {
-				_, err = fmt.Fprintf(out, "session %s %s\n", id, said)
-			}
-			failed = errors.Join(failed, err)
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	c, r, err := registry(ctx, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer c.close(ctx)
+	var failed error
+	for _, id := range ids {
+		done, err := do(ctx, r, id)
+		switch {
+		case err != nil:
+		case asJSON:
+			err = encodeJSON(out, done)
+		default:
+			_, err = fmt.Fprintf(out, "session %s %s\n", id, done.words)
 		}
-		return cmp.Or(failed, ctx.Err())
-	})
+		failed = errors.Join(failed, err)
+	}
+	return cmp.Or(failed, ctx.Err())
 }

@@ -81,6 +81,20 @@ func TestSessionsWithoutABridge(t *testing.T) {
 		!strings.Contains(r.errors, "session nobody: no such session") {
 		t.Errorf("rm: %q %q", r.out, r.errors)
 	}
+	for _, step := range []struct{ line, want string }{
+		{added + " --json", `{"session":"demo","did":"added","changed":true}`},
+		{"sessions pause demo --json", `{"session":"demo","did":"paused","changed":true}`},
+		{"sessions pause demo --json", `{"session":"demo","did":"paused","changed":false}`},
+		{"sessions resume demo --json", `{"session":"demo","did":"resumed","changed":true}`},
+		{"sessions rm demo --json", `{"session":"demo","did":"removed","changed":true}`},
+	} {
+		if r := command(t, "", strings.Fields(step.line)...).want(t, exitOK); r.out != step.want+"\n" {
+			t.Errorf("%s: %q, want %s", step.line, r.out, step.want)
+		}
+	}
+	if r := command(t, "", "sessions", "rm", "nobody", "--json").want(t, exitFailed); r.out != "" || !strings.Contains(r.errors, "no such session") {
+		t.Errorf("rm --json of nobody: %q %q", r.out, r.errors)
+	}
 	command(t, "", "sessions", "show", "demo").want(t, exitFailed)
 	if stored(t, server, "demo") != "" {
 		t.Error("the definition is still there")
