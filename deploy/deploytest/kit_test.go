@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -120,7 +119,7 @@ func bridgeOn(t testing.TB, nats *bridgetest.Server, log io.Writer) (*stack.Stac
 // that it gives.
 func bridgeOf(t testing.TB, c stack.Config) (*stack.Stack, string) {
 	t.Helper()
-	admin, change := freeAddr(t), c.App
+	admin, change := bridgetest.FreeAddr(t), c.App
 	c.App = func(a *app.Config) {
 		a.AdminAddr = admin
 		if change != nil {
@@ -130,21 +129,6 @@ func bridgeOf(t testing.TB, c stack.Config) (*stack.Stack, string) {
 	s := stack.New(t, c)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return s, admin
-}
-
-// freeAddr is an address that nobody listens on now.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	return l.Addr().String()
 }
 
 // get is the status and body of an answer of the bridge; 0 where there is none.
