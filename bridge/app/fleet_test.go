@@ -188,3 +188,21 @@ func TestAVisitorKnowsWhatTheOwnerHasSettled(t *testing.T) {
 type stored chan error
 
 func (s stored) Stored(_ *bridge.Inbound, err error) { s <- err }
+
+func TestASessionIsWaitedForOnlyWhereItIsAlone(t *testing.T) {
+	h := newHouse(t, "shop")
+	h.Start(0, nil)
+	s := h.shard(0)
+	<-s.begun
+	if s.patience() == 0 {
+		t.Error("a session that is alone goes to its backlog at once")
+	}
+	h.definitions.mu.Lock()
+	h.definitions.fixed["other"] = bridge.Definition{ID: "other", Platform: bridge.PlatformChatAPI, Paused: true}
+	h.definitions.mu.Unlock()
+	h.redefine("other")
+	bridgetest.Eventually(t, long, func() bool { return h.running("other") != nil })
+	if wait := s.patience(); wait != 0 {
+		t.Errorf("a flood holds another session up for %v with each command", wait)
+	}
+}

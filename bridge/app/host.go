@@ -136,7 +136,7 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 	s.out, err = outbound.New(outbound.Config{
 		Session: def.ID, Names: h.names, Created: h.broker.SendCreated(), MaxAge: broker.SendAge,
 		Store: s.store, Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog, Ledger: h.ledgerOf(def),
-		Policy: def.Unknown, Doubt: h.cfg.Doubt, Limits: h.cloud.limits(def), App: h.cloud.app(def), May: h.may, Settled: settled, Patience: of.patience(def.ID),
+		Policy: def.Unknown, Doubt: h.cfg.Doubt, Limits: h.cloud.limits(def), App: h.cloud.app(def), May: h.may, Settled: settled, Patience: of.patience,
 		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.outbound,
 	})
 	if err != nil {

@@ -37,10 +37,6 @@ type shard struct {
 	// lost: another replica may be at work, so nothing is told of states any more.
 	lost atomic.Bool
 	over chan struct{} // closed once its life is over
-	// speaker is the last delivery of another session than the one before, at the
-	// time since (unix ns).
-	speaker atomic.Pointer[bridge.Delivery]
-	since   atomic.Int64
 
 	ctx    context.Context //nolint:containedctx // the shard's life, begun and ended by the ownership
 	cancel context.CancelFunc
@@ -149,10 +145,6 @@ func (s *shard) deliver(d *bridge.Delivery) {
 }
 
 func (s *shard) give(d *bridge.Delivery) {
-	if last := s.speaker.Load(); last == nil || last.Session != d.Session {
-		s.since.Store(time.Now().UnixNano())
-		s.speaker.Store(d)
-	}
 	if one := s.all()[d.Session]; one != nil {
 		one.out.Deliver(d)
 		return
@@ -166,16 +158,13 @@ func (s *shard) give(d *bridge.Delivery) {
 	s.orphans.Deliver(d)
 }
 
-// patience is how long the deliveries of a session may wait for room: nobody
-// else is kept waiting while it speaks alone.
-func (s *shard) patience(session string) func() time.Duration {
-	return func() time.Duration {
-		last := s.speaker.Load()
-		if last != nil && last.Session == session && time.Now().UnixNano()-s.since.Load() > int64(time.Second) {
-			return 50 * time.Millisecond
-		}
+// patience is how long a delivery may wait for room in its session: one that has
+// the shard to itself keeps nobody waiting, and is quicker without a backlog.
+func (s *shard) patience() time.Duration {
+	if len(s.all()) > 1 {
 		return 0
 	}
+	return 50 * time.Millisecond
 }
 
 // redefine brings one session into line with its definition. A session that

@@ -74,8 +74,8 @@ type Config struct {
 	// always. It must be quick.
 	May func() bool
 	// Patience says how long a Deliver may wait for room before the session
-	// goes to its backlog; nil means not at all. It suits a shard in which no
-	// other session has something to send.
+	// goes to its backlog; nil means not at all. It suits a shard that has no
+	// other session.
 	Patience func() time.Duration
 	// Settled lists sequences that the owner before has settled.
 	Settled []uint64
