@@ -86,7 +86,7 @@ func TestCloudUnknownIsSentAgain(t *testing.T) {
 func TestCloudLateStatusResolvesUnknown(t *testing.T) {
 	t.Parallel()
 	s, statuses := doubtful(t, 500*time.Millisecond, bridge.Report, func(c *simulator.Config) {
-		c.Delays.Sent = simulator.Duration(5 * time.Second)
+		c.Delays.Sent = simulator.Duration(20 * time.Second) // long after, on a busy machine too
 	})
 	s.Publish(t, Demo, "order-1", `{"to":"+15550142233","text":"x"}`)
 	var words []string
