@@ -249,10 +249,6 @@ func (b *bed) inbound(name string) figures {
 	if err != nil {
 		b.tb.Fatalf("%s: %v\n%s", name, err, b.candidate.out.String())
 	}
-	var lat latencies
-	sub := b.observe("wa.recv."+session, &lat)
-	defer sub()
-
 	timed, cancel := context.WithTimeout(ctx, *duration)
 	defer cancel()
 	used := b.used()
@@ -268,7 +264,9 @@ func (b *bed) inbound(name string) figures {
 	b.launch(name, "in")
 	conn, err = b.platform.join(ctx)
 	check(b.tb, err)
-	lat.reset()
+	// Who looks on from the start would still be behind now.
+	var lat latencies
+	defer b.observe("wa.recv."+session, &lat)()
 	paced, cancel := context.WithTimeout(ctx, *duration/2)
 	defer cancel()
 	_, err = b.platform.events(paced, conn, "p", 1<<40, 1000)
