@@ -13,21 +13,6 @@ import (
 	"wabridge/codec"
 )
 
-const (
-	// ackBatch and ackDelay bound how many stored events, and for how long, an
-	// ack waits for more: acks are cumulative.
-	ackBatch = 64
-	ackDelay = 3 * time.Millisecond
-	// renewAgain is how long after a failed renewal the next one is tried.
-	renewAgain = 5 * time.Second
-)
-
-// renewal is what came of asking for a token.
-type renewal struct {
-	token auth.Token
-	err   error
-}
-
 // writer writes, in turns: there is a goroutine only while there is something
 // to do. What it keeps, nobody else may touch, but for state.
 type writer struct {
@@ -236,98 +221,6 @@ func (l *link) arm() {
 		l.armed = next
 		l.timer.Reset(time.Until(next))
 	}
-}
-
-// stored is the sequence to ack: of what came on this connection, the highest
-// up to which all is stored. What is stored and did not come is not acked: the
-// platform sends it again first.
-func (l *link) stored() uint64 { return min(l.numbers.stored.Load(), l.seen.Load()) }
-
-// ackable hears that stored may have grown. It gives the writer a turn for the
-// first event and for every full batch, not for each.
-func (l *link) ackable() {
-	stored, acked := l.stored(), l.acked.Load()
-	if stored <= acked {
-		return
-	}
-	if l.quiet.CompareAndSwap(true, false) || stored-acked >= ackBatch || l.leaving.Load() {
-		l.kick()
-	}
-}
-
-// dueAck acks what is stored, once that is much or has waited.
-func (l *link) dueAck(now time.Time) error {
-	stored := l.stored()
-	switch acked := l.acked.Load(); {
-	case stored <= acked:
-		return nil
-	case stored-acked < ackBatch && l.ackAt.IsZero():
-		l.ackAt = now.Add(ackDelay)
-		return nil
-	case stored-acked < ackBatch && l.ackAt.After(now):
-		return nil
-	}
-	if err := l.ack(now, stored); err != nil {
-		return err
-	}
-	l.ackAt = time.Time{}
-	l.quiet.Store(true)
-	if l.stored() > stored {
-		// It came between, and saw no quiet to break.
-		l.quiet.Store(false)
-		l.ackAt = now.Add(ackDelay)
-	}
-	return nil
-}
-
-// ack tells the platform what is stored.
-func (l *link) ack(now time.Time, stored uint64) error {
-	var data [64]byte
-	event := codec.Event{
-		ID: "ack-" + strconv.FormatUint(stored, 10), Type: typeAck,
-		Data: codec.AppendAckData(data[:0], stored),
-	}
-	if err := l.writeEvent(now, &event, frameAck); err != nil {
-		return err
-	}
-	l.acked.Store(stored)
-	return nil
-}
-
-// startRenewal asks for a token beside the connection's own work.
-func (l *link) startRenewal(linked context.Context) {
-	l.renewing = true
-	l.renew.Go(func() {
-		token, err := l.config.Tokens.Token(linked)
-		l.renewal.Store(&renewal{token, err})
-		l.kick()
-	})
-}
-
-// renewed hands the platform the new token.
-func (l *link) renewed(ctx context.Context, r *renewal) error {
-	l.renewing = false
-	now := time.Now()
-	if r.err != nil {
-		l.metrics.renewal(ctx, false)
-		l.log.Warn("renewing the token", "session", l.config.Definition.ID, "error", r.err.Error())
-		l.renewAt = now.Add(renewAgain)
-		return nil //nolint:nilerr // the connection lives as long as its token does
-	}
-	same := r.token.AccessToken == l.token.AccessToken
-	l.token, l.renewAt = r.token, auth.RenewAt(r.token)
-	if !l.renewAt.IsZero() && !l.renewAt.After(now) {
-		l.renewAt = now.Add(settled)
-	}
-	if same {
-		return nil // the source has no other yet
-	}
-	l.metrics.renewal(ctx, true)
-	l.readyBy, l.readied = now, l.ready.Load()
-	return l.writeEvent(now, &codec.Event{
-		ID: "token-" + strconv.FormatInt(now.UnixNano(), 36), Type: typeToken,
-		Data: codec.AppendTokenData(nil, r.token.AccessToken),
-	}, frameToken)
 }
 
 // writeSends writes what is queued, all of it at once.
