@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"wabridge/bridge"
 	"wabridge/bridge/broker"
+	"wabridge/bridge/outbound"
 )
 
 // ErrNoSession says that no session of this id is defined or has ever run.
@@ -166,11 +166,10 @@ func (s *SessionStatus) told(value []byte) {
 	s.State, s.Reason, s.Since, s.Replica = v.State, v.Reason, v.At, v.Replica
 }
 
-// behind reads a cursor of wa_backlog, whose first word is where it begins.
+// behind adds where the session's backlog begins.
 func (s *SessionStatus) behind(value []byte) {
-	from, _, _ := strings.Cut(string(value), " ")
-	if n, err := strconv.ParseUint(from, 10, 64); err == nil {
-		s.Backlog = n
+	if from, _, err := outbound.ParseCursor(value); err == nil {
+		s.Backlog = from
 	}
 }
 

@@ -19,8 +19,8 @@ var ErrNoJetStream = errors.New("JetStream is not enabled")
 // Ensure makes sure that every stream and bucket is there and as it must be.
 // Where Config.Manage says so, it creates what is missing and lets the streams
 // that stores write take batches. It changes nothing else that exists: the error
-// joins one *ContradictionError for each field that cannot stay. It waits up to Config.StartWait while the servers elect a
-// leader.
+// joins one *ContradictionError for each field that cannot stay. It waits up to
+// Config.StartWait while the servers elect a leader.
 func (b *Broker) Ensure(ctx context.Context) error {
 	if on, _ := b.nc.ConnectedServerJetStream(); !on && b.config.Domain == "" {
 		return fmt.Errorf("%w on server %s: start it with -js, or set the JetStream domain", ErrNoJetStream, b.nc.ConnectedServerName())

@@ -267,7 +267,7 @@ func TestCursorValues(t *testing.T) {
 		{"7 x", 0, 0, true},
 		{"7 " + strconv.FormatUint(1<<63, 10) + "0", 0, 0, true},
 	} {
-		from, touched, err := parseCursor([]byte(test.value))
+		from, touched, err := ParseCursor([]byte(test.value))
 		if from != test.from && !test.bad || touched != test.touched || (err != nil) != test.bad {
 			t.Errorf("%q: %d, %d, %v", test.value, from, touched, err)
 		}

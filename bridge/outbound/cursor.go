@@ -23,7 +23,7 @@ func (s *Session) loadCursor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cursor, touched, err := parseCursor(entry.Value)
+	cursor, touched, err := ParseCursor(entry.Value)
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,10 @@ func (s *Session) loadCursor(ctx context.Context) error {
 	return nil
 }
 
-// parseCursor reads "<from> <touched>"; an empty value is 0.
-func parseCursor(value []byte) (from, touched uint64, err error) {
+// ParseCursor reads a value of wa_backlog: the sequence that the session is read
+// from, and the highest that may have been sent. An empty value, of a session
+// that is live, is 0 and 0.
+func ParseCursor(value []byte) (from, touched uint64, err error) {
 	if len(value) == 0 {
 		return 0, 0, nil
 	}

@@ -7,11 +7,11 @@ func FuzzCursor(f *testing.F) {
 		f.Add([]byte(value))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		from, touched, err := parseCursor(value)
+		from, touched, err := ParseCursor(value)
 		if err != nil {
 			return
 		}
-		again, also, err := parseCursor(formatCursor(from, touched))
+		again, also, err := ParseCursor(formatCursor(from, touched))
 		if err != nil || again != from || also != touched {
 			t.Errorf("%q: %d %d, then %d %d, %v", value, from, touched, again, also, err)
 		}

@@ -52,7 +52,7 @@ func (s *Session) Follow(ctx context.Context, floor uint64) error {
 	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("reading the backlog cursor of %s: %w", s.cfg.Session, err)
 	}
-	cursor, _, err := parseCursor(entry.Value)
+	cursor, _, err := ParseCursor(entry.Value)
 	if err != nil {
 		return err
 	}
