@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -18,15 +19,17 @@ func FuzzUnknown(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, kv string) {
-		_, value, _ := strings.Cut(kv, "=")
-		for _, w := range unknown([]string{prefix + "_" + kv}, list) {
+		name, value, _ := strings.Cut(prefix+"_"+kv, "=")
+		warnings := unknown([]string{name + "=" + value}, list)
+		for _, w := range warnings {
 			if strings.ContainsFunc(w, unicode.IsControl) {
 				t.Errorf("control characters in %q", w)
 			}
-			if len(value) > 8 && strings.Contains(strings.ReplaceAll(w, strings.SplitN(kv, "=", 2)[0], ""), value) && !strings.Contains(strings.Join(list, " "), value) &&
-				!strings.Contains(`" is not a variable of wabridge and is ignored; did you mean is its session in WABRIDGE_SESSIONS?`, value) {
-				t.Errorf("%q prints the value", w)
-			}
+		}
+		// What depends on nothing of a value prints nothing of it. Only an address
+		// is looked at: orchestrators set NAME_PORT=tcp://….
+		if other := unknown([]string{name + "=" + strings.Repeat("x", len(value))}, list); !strings.Contains(value, "://") && !slices.Equal(warnings, other) {
+			t.Errorf("with another value %q reads %q", warnings, other)
 		}
 	})
 }
