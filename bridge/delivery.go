@@ -22,8 +22,9 @@ type Delivery struct {
 	Stored   time.Time // when WA_SEND took it
 	// Redelivered is set where WA_SEND has delivered it before, to anyone.
 	Redelivered bool
-	// Pending is how many commands the shard's consumer has not come to yet; 0
-	// where the command was read and not delivered.
+	// Pending is how many commands the shard's consumer has not come to yet. Where
+	// the command was read and not delivered it is how many more of its session are
+	// to be read, or 0 where that is not known.
 	Pending uint64
 	Header  map[string][]string
 	Body    []byte

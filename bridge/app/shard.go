@@ -42,9 +42,10 @@ type shard struct {
 	cancel context.CancelFunc
 	begun  chan struct{} // closed once begin is over
 
-	// giving is held while a delivery or an announcement is given to a session.
-	giving  sync.Mutex
-	lookout lookout // giving guards it
+	// front is the highest sequence that the consumer has delivered.
+	front    atomic.Uint64
+	skipping atomic.Bool
+	skipAt   atomic.Int64 // no skip before then, in Unix nanoseconds
 
 	// turn is held by whoever starts or ends sessions or the consumer.
 	turn     sync.Mutex
@@ -120,7 +121,7 @@ func (s *shard) start(def bridge.Definition) error {
 
 // consume begins or begins again, in order from the ack floor; turn is held.
 func (s *shard) consume() error {
-	s.resetLookout()
+	s.front.Store(0) // a session that is new is given all of it
 	c, err := s.host.broker.Consume(s.ctx, s.n, s.deliver)
 	if err != nil {
 		return err
@@ -132,16 +133,8 @@ func (s *shard) consume() error {
 
 // deliver gives a command to its session. Deliveries of a shard never overlap.
 func (s *shard) deliver(d *bridge.Delivery) {
-	s.giving.Lock()
 	s.give(d)
-	rest := s.lookAhead(d)
-	s.giving.Unlock()
-	if rest {
-		select {
-		case <-s.ctx.Done():
-		case <-time.After(passRest):
-		}
-	}
+	s.skipWhereUseful(d)
 }
 
 func (s *shard) give(d *bridge.Delivery) {
@@ -222,9 +215,7 @@ func (s *shard) stopConsumer(ctx context.Context) {
 	if s.consumer == nil {
 		return
 	}
-	err := s.consumer.Stop(ctx)
-	s.endLookout()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.consumer.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Warn("stopping a shard's consumer", "error", err)
 	}
 	s.consumer = nil

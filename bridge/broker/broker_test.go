@@ -16,9 +16,12 @@ import (
 // TestMain gives the servers of a cluster more time to end than goleak does.
 func TestMain(m *testing.M) {
 	code := m.Run()
+	// nats.go v1.55.0 forgets this one where the object store puts something small:
+	// the publisher is cleaned up before the goroutine reads what it waits for.
+	forgotten := goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect")
 	var leak error
 	for range 20 {
-		if leak = goleak.Find(); leak == nil {
+		if leak = goleak.Find(forgotten); leak == nil {
 			break
 		}
 	}

@@ -51,7 +51,7 @@ func (b *Broker) ReadSend(ctx context.Context, session string, from uint64, limi
 	deliveries := make([]*bridge.Delivery, len(stored))
 	for i, m := range stored {
 		deliveries[i] = &bridge.Delivery{
-			Session: session, Shard: shard, Sequence: m.sequence, Stored: m.time,
+			Session: session, Shard: shard, Sequence: m.sequence, Stored: m.time, Pending: m.pending,
 			Header: m.header, Body: m.body, Settler: nothingToSettle{},
 		}
 	}
@@ -110,6 +110,7 @@ type storedMessage struct {
 	subject  string
 	sequence uint64
 	time     time.Time
+	pending  uint64 // how many more a batch could have given
 	header   map[string][]string
 	body     []byte
 }

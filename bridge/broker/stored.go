@@ -13,6 +13,9 @@ import (
 	"wabridge/bridge"
 )
 
+// pendingHeader is how many more the stream has of what a batch asks for (ADR-31).
+const pendingHeader = "Nats-Num-Pending"
+
 // readDirect reads one answer to a direct get; nil ends them. The headers that
 // the server adds come after those of the message and are taken out: the
 // message may bring some of the same name.
@@ -38,9 +41,12 @@ func readDirect(m *nats.Msg) (*storedMessage, error) {
 		return nil, fmt.Errorf("reading a direct get's time: %w", err)
 	}
 	s.subject, _ = lastValue(m.Header, jetstream.SubjectHeader)
+	if pending, ok := lastValue(m.Header, pendingHeader); ok {
+		s.pending, _ = strconv.ParseUint(pending, 10, 32) // else it is not known
+	}
 	for _, name := range []string{
 		jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader,
-		jetstream.TimeStampHeaer, jetstream.LastSequenceHeader, "Nats-Num-Pending",
+		jetstream.TimeStampHeaer, jetstream.LastSequenceHeader, pendingHeader,
 	} {
 		dropLast(m.Header, name)
 	}

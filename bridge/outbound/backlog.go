@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"time"
 
@@ -18,12 +19,10 @@ type backlog struct {
 	// shed: the session cannot send; what waits is dropped from memory once the
 	// cursor covers it.
 	shed bool
-	// ahead: it could keep up, but the shard's consumer does not; see Announce.
-	ahead bool
 	// next is what the reader reads from; everything from first up to next it
 	// has read.
 	first, next uint64
-	high        uint64 // the highest sequence delivered, read or announced
+	high        uint64 // the highest sequence delivered, read or known of
 	// stored is the cursor as wa_backlog holds it; 0: none. touched is the
 	// highest sequence that may have been sent, as it holds it.
 	stored, touched uint64
@@ -33,10 +32,14 @@ type backlog struct {
 	foreign uint64
 	storeAt time.Time // not before then, unless something depends on it
 	unread  []unread  // delivered before a cursor covered it
-	behind  int       // acked unread and not read yet
-	keeping bool
-	oldest  time.Time // when the command at next was stored; zero: not known
-	stuck   time.Time // since when the session cannot send
+	behind  int       // to be read, as far as this process knows
+	// uncounted: more of it is not delivered.
+	uncounted bool
+	keeping   bool
+	cause     cause
+	apart     chan struct{} // closed when the session is detached; nil: nobody waits
+	oldest    time.Time     // when the command at next was stored; zero: not known
+	stuck     time.Time     // since when the session cannot send
 }
 
 type unread struct {
@@ -55,6 +58,24 @@ const (
 	cursorEvery = time.Second
 )
 
+// cause says why a session goes to its backlog.
+type cause int
+
+const (
+	isFull    cause = iota // it holds as much as it may
+	isUnable               // it cannot send
+	forOthers              // it could keep up, but its shard's consumer does not; see Detach
+)
+
+// level is that of what is logged of it: that a session goes to its backlog for
+// others, for a moment, is no news.
+func (b *backlog) level() slog.Level {
+	if b.cause == forOthers {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 // hasRead reports whether the reader took a sequence.
 func (b *backlog) hasRead(sequence uint64) bool {
 	return sequence >= b.first && sequence < b.next
@@ -62,20 +83,15 @@ func (b *backlog) hasRead(sequence uint64) bool {
 
 // enterBacklog leaves everything from a sequence on to the reader. It is called
 // with mu held.
-func (s *Session) enterBacklog(next uint64, shed bool) {
+func (s *Session) enterBacklog(next uint64, why cause) {
 	b := &s.back
 	if !b.on && b.next < next {
 		// Between the two, deliveries went straight into lanes.
 		b.first, b.next = next, next
 	}
-	b.on, b.shed = true, shed
-	b.ahead = b.ahead && !shed
+	b.on, b.shed, b.cause = true, why == isUnable, why
 	b.oldest = time.Time{}
-	if b.ahead {
-		s.cfg.Logger.Debug("session reads ahead of its shard", "session", s.cfg.Session, "from", next)
-	} else {
-		s.cfg.Logger.Info("session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", shed)
-	}
+	s.cfg.Logger.Log(s.life, b.level(), "session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", b.shed)
 	s.keep()
 }
 
@@ -88,9 +104,7 @@ func (s *Session) covered(sequence uint64) bool {
 // where it may be acked now.
 func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
 	b := &s.back
-	if !b.ahead { // else it was counted when it was announced
-		b.behind++
-	}
+	b.behind++
 	if s.covered(d.Sequence) && s.may() {
 		if s.window > 0 && s.roomIn(1, 2) {
 			s.keep()
@@ -125,7 +139,11 @@ func (s *Session) keeper() {
 			return
 		}
 		s.mu.Unlock()
-		if err := step(); err != nil {
+		err := step()
+		s.mu.Lock()
+		s.tellDetached()
+		s.mu.Unlock()
+		if err != nil {
 			if s.life.Err() != nil {
 				return
 			}
@@ -150,6 +168,8 @@ func (s *Session) nextStep(may bool) func() error {
 		return func() error { return s.storeCursor(s.life, lowest, touched) }
 	case b.on && s.releaseCovered():
 		return s.ackUnread
+	case b.on && b.uncounted:
+		return s.count
 	case b.on && s.canRead(now):
 		return s.readOn
 	case b.on && s.headAged(now):
@@ -181,10 +201,7 @@ func (s *Session) lowest() uint64 {
 // highestTried is the highest sequence in hand that may be sent before the
 // cursor is written again.
 func (s *Session) highestTried() uint64 {
-	switch {
-	case s.back.ahead:
-		return s.back.high + aheadStride
-	case !s.back.shed:
+	if !s.back.shed {
 		return s.back.next - 1
 	}
 	var highest uint64
@@ -276,14 +293,14 @@ func (s *Session) shed() {
 // canRead reports whether the session can send and has room.
 func (s *Session) canRead(now time.Time) bool {
 	_, held := s.held(now)
-	return s.window > 0 && !held && s.roomIn(1, 2) && !s.back.abreast()
+	return s.window > 0 && !held && s.roomIn(1, 2)
 }
 
 // readOn reads the next commands and gives them to their lanes; where there are
 // no more, the session is live again.
 func (s *Session) readOn() error {
 	s.mu.Lock()
-	from, before, ahead := s.back.next, s.back.high, s.back.ahead
+	from, before := s.back.next, s.back.high
 	limit := max(min(readBatch, s.limit()-len(s.commands)), 1)
 	s.mu.Unlock()
 	batch, err := s.readSend(s.life, from, limit)
@@ -296,16 +313,14 @@ func (s *Session) readOn() error {
 	if len(batch) > 0 {
 		touched = batch[len(batch)-1].Sequence
 	}
-	if len(batch) > 0 || !ahead {
-		if err := s.touch(touched); err != nil {
-			return err
-		}
+	if err := s.touch(touched); err != nil {
+		return err
 	}
 	s.take(batch)
 	window := s.allowed()
 	s.mu.Lock()
 	if len(batch) == 0 {
-		s.caughtUp(before, ahead)
+		s.caughtUp(before)
 	}
 	s.pump(window, -1)
 	return nil
@@ -335,7 +350,7 @@ func (s *Session) take(batch []*bridge.Delivery) {
 		}
 		b.next = max(b.next, d.Sequence+1)
 		b.high = max(b.high, d.Sequence)
-		b.behind = max(b.behind-1, 0)
+		b.behind = int(d.Pending)
 		s.mu.Unlock()
 	}
 	s.cfg.Metrics.taken(len(batch))
@@ -343,22 +358,21 @@ func (s *Session) take(batch []*bridge.Delivery) {
 
 // caughtUp follows a read that found nothing: before is the highest sequence
 // that was known of when it began, and what cannot be read up to there was
-// erased. Where the session read ahead then, it goes on so. It is called with mu
-// held.
-func (s *Session) caughtUp(before uint64, ahead bool) {
+// erased. It is called with mu held.
+func (s *Session) caughtUp(before uint64) {
 	b := &s.back
 	b.next = max(b.next, before+1)
-	if ahead || b.high >= b.next {
+	if b.high >= b.next {
 		return // or more was delivered meanwhile
 	}
 	b.on, b.shed, b.behind = false, false, 0
-	s.cfg.Logger.Info("session is live again", "session", s.cfg.Session, "from", b.next)
+	s.cfg.Logger.Log(s.life, b.level(), "session is live again", "session", s.cfg.Session, "from", b.next)
 }
 
 // headAged reports whether WA_SEND will soon forget what the session could not
 // send.
 func (s *Session) headAged(now time.Time) bool {
-	return s.cfg.MaxAge > 0 && s.roomIn(1, 2) && !s.back.abreast() && (s.back.oldest.IsZero() || s.aged(s.back.oldest, now))
+	return s.cfg.MaxAge > 0 && s.roomIn(1, 2) && (s.back.oldest.IsZero() || s.aged(s.back.oldest, now))
 }
 
 // readAged gives the commands that the stream will soon forget their outcome,

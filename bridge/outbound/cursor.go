@@ -63,12 +63,12 @@ func ParseCursor(value []byte) (from, touched uint64, err error) {
 // touch says, in the cursor, that everything up to a sequence may be sent.
 func (s *Session) touch(sequence uint64) error {
 	s.mu.Lock()
-	lowest, touched, reach := s.lowest(), s.back.touched, s.back.reach(sequence)
+	lowest, touched := s.lowest(), s.back.touched
 	s.mu.Unlock()
 	if sequence <= touched {
 		return nil
 	}
-	return s.storeCursor(s.life, lowest, reach)
+	return s.storeCursor(s.life, lowest, sequence)
 }
 
 func (s *Session) storeCursor(ctx context.Context, from, touched uint64) error {

@@ -173,9 +173,7 @@ func (s *Session) load(now time.Time) load {
 	defer s.mu.Unlock()
 	l := load{inflight: int64(s.inflight), held: int64(len(s.commands)), behind: int64(s.back.behind)}
 	if s.back.on {
-		if !s.back.ahead {
-			l.backlogs = 1
-		}
+		l.backlogs = 1
 		if !s.back.oldest.IsZero() {
 			l.oldest = now.Sub(s.back.oldest)
 		}

@@ -133,6 +133,13 @@ func (o *Orphans) Claim(session string) []*bridge.Delivery {
 	return claimed
 }
 
+// Hold reports whether a command is held that is not settled.
+func (o *Orphans) Hold() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting)+len(o.ending) > 0
+}
+
 // Prune says that JetStream will not deliver anything at or below floor again.
 func (o *Orphans) Prune(floor uint64) {
 	o.mu.Lock()

@@ -133,7 +133,7 @@ func (s *Session) Deliver(d *bridge.Delivery) {
 		return
 	}
 	if !s.back.on && s.full() && !s.waitForRoom() {
-		s.enterBacklog(d.Sequence, false)
+		s.enterBacklog(d.Sequence, isFull)
 	}
 	if s.back.on && d.Sequence >= s.back.next {
 		again := s.leaveUnread(d)
@@ -276,6 +276,7 @@ func (s *Session) forget(c *command) bridge.Settler {
 	if s.back.on && s.window > 0 && s.roomIn(1, 2) {
 		s.keep()
 	}
+	s.tellDetached()
 	return settler
 }
 

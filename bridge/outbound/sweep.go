@@ -72,7 +72,7 @@ func (s *Session) watchStuck(now time.Time) {
 	case now.Sub(b.stuck) >= s.cfg.Stuck:
 		b.stuck = now
 		if s.hasWaiting() {
-			s.enterBacklog(b.high+1, true)
+			s.enterBacklog(b.high+1, isUnable)
 		}
 	}
 }

@@ -31,7 +31,6 @@ type world struct {
 	settled   map[uint64]string  // "ack", or the reason of a termination
 	delivered int                // how many of send the consumer has delivered
 	reached   int                // what that was at most in the runs before
-	announced uint64             // the highest sequence that the session was told of
 	onRead    func()             // called for each read; nil: not
 	records   []*bridge.Record
 	ids       map[string]int
@@ -101,7 +100,7 @@ func (w *world) start() {
 	w.run++
 	run := w.run
 	w.reached = max(w.reached, w.delivered)
-	w.started, w.delivered, w.announced = run, 0, 0
+	w.started, w.delivered = run, 0
 	handed := w.handed
 	w.handed = nil
 	w.mu.Unlock()
@@ -271,9 +270,10 @@ func (w *world) read(from uint64, limit int) ([]*bridge.Delivery, error) {
 	}
 	var batch []*bridge.Delivery
 	limit = min(limit, w.short) // large ones come in fewer
-	for _, d := range w.send {
+	for i, d := range w.send {
 		if d.Sequence >= from && len(batch) < limit {
 			clone := *d
+			clone.Pending = uint64(len(w.send) - i - 1)
 			batch = append(batch, &clone)
 		}
 	}

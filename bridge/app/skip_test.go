@@ -1,0 +1,232 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"wabridge/bridge"
+	"wabridge/bridge/bridgetest"
+	"wabridge/bridge/outbound"
+	"wabridge/codec"
+)
+
+// taker is a platform that accepts everything at once.
+type taker struct {
+	mu     sync.Mutex
+	window int
+	took   []string
+}
+
+func (p *taker) Run(context.Context) error { return nil }
+func (p *taker) Resume()                   {}
+func (p *taker) Idempotent() bool          { return true }
+
+func (p *taker) Window() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.window
+}
+
+func (p *taker) Send(out *bridge.Outgoing) {
+	p.mu.Lock()
+	p.took = append(p.took, out.Ref)
+	p.mu.Unlock()
+	go out.Done(bridge.Result{Class: codec.Accepted, ID: "wamid." + out.Ref})
+}
+
+// await waits until exactly these were sent.
+func (p *taker) await(t *testing.T, want ...string) {
+	t.Helper()
+	bridgetest.Eventually(t, long, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.took) >= len(want)
+	}, "fewer than %d were sent", len(want))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.took, want) {
+		t.Errorf("sent %v, want %v", p.took, want)
+	}
+}
+
+// street is a shard with a session that cannot send and one that can.
+type street struct {
+	*house
+	*shard
+	loud, quiet *taker
+	refs        []string // of the flood
+}
+
+func newStreet(t *testing.T) *street {
+	t.Helper()
+	st := &street{house: newHouse(t), loud: &taker{}, quiet: &taker{window: 8}}
+	st.shard = newShard(0, st.house.host, nil)
+	close(st.begun)
+	for id, platform := range map[string]*taker{"loud": st.loud, "quiet": st.quiet} {
+		store := st.broker.NewStore(id)
+		out, err := outbound.New(outbound.Config{
+			Session: id, Names: st.names, Created: time.Unix(1, 0), Store: store,
+			Outcomes: outcomes{st.broker}, Reader: st.broker, Cursors: st.backlog,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := out.SetPlatform(platform); err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		st.replace(func(m map[string]*session) { m[id] = &session{out: out} })
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), long)
+			defer cancel()
+			if err := out.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := store.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		st.cancel()
+		st.turn.Lock()
+		defer st.turn.Unlock()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), long)
+		defer cancel()
+		st.stopConsumer(ctx)
+		if err := st.orphans.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return st
+}
+
+// flood publishes much more of the loud session than it holds.
+func (st *street) flood(t *testing.T) {
+	t.Helper()
+	for i := range 3000 {
+		id := fmt.Sprint("loud-", i)
+		st.refs = append(st.refs, id)
+		st.send(t, "loud", id, good)
+	}
+}
+
+func (st *street) begin(t *testing.T) {
+	t.Helper()
+	st.turn.Lock()
+	defer st.turn.Unlock()
+	if err := st.consume(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (st *street) floor(t *testing.T) uint64 {
+	t.Helper()
+	floor, err := st.broker.AckFloor(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return floor
+}
+
+func TestASessionDoesNotWaitForTheFloodOfAnother(t *testing.T) {
+	st := newStreet(t)
+	st.send(t, "quiet", "q0", good)
+	st.flood(t)
+	st.send(t, "quiet", "q1", good)
+	end := st.send(t, "quiet", "q2", good)
+	st.begin(t)
+	st.quiet.await(t, "q0", "q1", "q2")
+	bridgetest.Eventually(t, long, func() bool { return st.floor(t) >= end }, "the flood is not skipped")
+	if st.front.Load() >= end-1000 {
+		t.Errorf("the consumer delivered up to %d of %d", st.front.Load(), end)
+	}
+	st.send(t, "quiet", "q3", good)
+	st.quiet.await(t, "q0", "q1", "q2", "q3")
+
+	// What was skipped is sent once it can be, once each.
+	st.loud.mu.Lock()
+	st.loud.window = 50
+	st.loud.mu.Unlock()
+	st.all()["loud"].out.Wake()
+	st.loud.await(t, st.refs...)
+	bridgetest.Eventually(t, long, func() bool {
+		for id, one := range st.all() {
+			one.out.Sweep(time.Now())
+			if entry, err := st.backlog.Get(t.Context(), id); err != nil || len(entry.Value) > 0 {
+				return false
+			}
+		}
+		return true
+	}, "the sessions are not live again")
+}
+
+// The commands of a session that nobody has defined are in no backlog.
+func TestNothingOfAnUnknownSessionIsSkipped(t *testing.T) {
+	st := newStreet(t)
+	st.flood(t)
+	st.send(t, "new", "n0", good)
+	st.send(t, "quiet", "q0", good)
+	st.begin(t)
+	st.quiet.await(t, "q0")
+	bridgetest.Eventually(t, long, st.orphans.Hold, "the unknown session's command is not delivered")
+	st.turn.Lock()
+	defer st.turn.Unlock()
+	for id, one := range st.all() {
+		if err := one.out.Detach(t.Context(), st.front.Load()+1, 0); err != nil {
+			t.Errorf("detaching %s: %v", id, err)
+		}
+	}
+	if err := st.skipOver(t.Context()); !errors.Is(err, errUnknownSession) {
+		t.Errorf("a skip that would lose a command gives %v", err)
+	}
+}
+
+func TestAReplicaThatMayNotActSkipsNothing(t *testing.T) {
+	st := newStreet(t)
+	st.send(t, "quiet", "q0", good)
+	st.begin(t)
+	st.quiet.await(t, "q0")
+	bridgetest.Eventually(t, long, func() bool { return st.floor(t) == 1 }, "it is not settled")
+	st.house.may = func() bool { return false }
+	st.turn.Lock()
+	defer st.turn.Unlock()
+	st.send(t, "quiet", "q1", good)
+	if err := st.skipOver(t.Context()); !errors.Is(err, errNotOwner) {
+		t.Errorf("it gives %v", err)
+	}
+	if got := st.floor(t); got > 2 {
+		t.Errorf("the consumer is at %d", got)
+	}
+}
+
+// What another owner may have sent would come to a session as new.
+func TestWhatIsDeliveredAgainIsNotSkipped(t *testing.T) {
+	st := newStreet(t)
+	for i := range 1100 {
+		st.deliver(&bridge.Delivery{
+			Session: "loud", Sequence: uint64(i) + 1, Stored: time.Now(), Pending: 5000, Redelivered: true,
+			Header: map[string][]string{"Nats-Msg-Id": {fmt.Sprint("loud-", i)}}, Body: []byte(good), Settler: &acked{},
+		})
+	}
+	if !st.all()["loud"].out.Behind() {
+		t.Fatal("a session that cannot send is not behind")
+	}
+	if st.skipping.Load() || st.skipAt.Load() != 0 {
+		t.Error("it is skipped")
+	}
+}
+
+// acked takes every settling.
+type acked struct{}
+
+func (*acked) Ack() error                  { return nil }
+func (*acked) TermWithReason(string) error { return nil }
+func (*acked) InProgress() error           { return nil }
