@@ -195,7 +195,7 @@ func TestAReplicaThatMayNotActSkipsNothing(t *testing.T) {
 	st.begin(t)
 	st.quiet.await(t, "q0")
 	bridgetest.Eventually(t, long, func() bool { return st.floor(t) == 1 }, "it is not settled")
-	st.house.may = func() bool { return false }
+	st.may = func() bool { return false }
 	st.turn.Lock()
 	defer st.turn.Unlock()
 	st.send(t, "quiet", "q1", good)
