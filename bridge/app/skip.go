@@ -109,5 +109,6 @@ func (s *shard) skipOver(ctx context.Context) error {
 	if !s.host.may() {
 		return errNotOwner
 	}
+	s.log.Debug("shard consumer skips a flood", "from", s.front.Load()+1, "to", end)
 	return s.host.broker.SkipSend(ctx, s.n, end)
 }
