@@ -79,8 +79,8 @@ func (s *shard) skip() {
 // skipOver is called with turn held. It may leave the shard without a consumer.
 func (s *shard) skipOver(ctx context.Context) error {
 	end, err := s.host.broker.LastSend(ctx)
-	if err != nil {
-		return err
+	if err != nil || end <= s.front.Load() {
+		return err // or it has caught up meanwhile
 	}
 	last, err := s.host.broker.LastSends(ctx, s.n)
 	if err != nil {
@@ -109,6 +109,7 @@ func (s *shard) skipOver(ctx context.Context) error {
 	if !s.host.may() {
 		return errNotOwner
 	}
+	end = max(end, s.front.Load())
 	s.log.Debug("shard consumer skips a flood", "from", s.front.Load()+1, "to", end)
 	return s.host.broker.SkipSend(ctx, s.n, end)
 }

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"time"
@@ -144,7 +145,7 @@ func (s *Session) keeper() {
 		s.tellDetached()
 		s.mu.Unlock()
 		if err != nil {
-			if s.life.Err() != nil {
+			if s.life.Err() != nil || errors.Is(err, bridge.ErrClosed) {
 				return
 			}
 			s.cfg.Logger.Warn("backlog waits", "session", s.cfg.Session, "error", err)

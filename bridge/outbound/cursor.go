@@ -86,6 +86,34 @@ func formatCursor(from, touched uint64) []byte {
 func (s *Session) clearCursor() error { return s.writeCursor(s.life, nil, 0, 0) }
 
 func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched uint64) error {
+	if err := s.takeCursor(ctx); err != nil {
+		return err
+	}
+	defer s.leaveCursor()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed { // Close writes the last one
+		return bridge.ErrClosed
+	}
+	return s.putCursor(ctx, value, from, touched)
+}
+
+// takeCursor gives the caller the cursor to itself, until leaveCursor: two writes
+// at once would be each other's conflict.
+func (s *Session) takeCursor(ctx context.Context) error {
+	select {
+	case s.cursor <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Session) leaveCursor() { <-s.cursor }
+
+// putCursor is called by whoever has the cursor.
+func (s *Session) putCursor(ctx context.Context, value []byte, from, touched uint64) error {
 	s.mu.Lock()
 	revision := s.back.revision
 	s.mu.Unlock()
@@ -119,6 +147,10 @@ func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched u
 
 // lastCursor leaves the next owner no more to read than is unsettled.
 func (s *Session) lastCursor(ctx context.Context) error {
+	if err := s.takeCursor(ctx); err != nil {
+		return err
+	}
+	defer s.leaveCursor()
 	may := s.may()
 	s.mu.Lock()
 	b := &s.back
@@ -132,9 +164,9 @@ func (s *Session) lastCursor(ctx context.Context) error {
 	case live:
 		return nil
 	case clean:
-		return s.writeCursor(ctx, nil, 0, 0)
+		return s.putCursor(ctx, nil, 0, 0)
 	case behind:
-		return s.storeCursor(ctx, lowest, touched)
+		return s.putCursor(ctx, formatCursor(lowest, touched), lowest, touched)
 	default:
 		return nil
 	}

@@ -53,6 +53,7 @@ type Session struct {
 	memory   memory
 	floor    uint64
 	back     backlog
+	cursor   chan struct{} // held by whoever writes it
 	roomy    chan struct{} // closed when there is room; nil: nobody waits
 	landed   chan struct{} // closed when nothing is in flight; nil: nobody waits
 	closed   bool
@@ -79,6 +80,7 @@ func New(cfg Config) (*Session, error) {
 		least:    leastHeld,
 		commands: make(map[uint64]*command),
 		lanes:    make(map[string]*lane),
+		cursor:   make(chan struct{}, 1),
 		pace:     newLimiter(cfg.Limits.SessionRate, cfg.Limits.SessionBurst),
 		tracer:   newTracer(cfg.TracerProvider, cfg.Names, cfg.Session),
 	}
