@@ -53,7 +53,7 @@ func (l *Load) startThrough(t testing.TB, s *Stack) {
 		defer tick.Stop()
 		for i := range l.Messages {
 			session, peer := l.place(i)
-			if err := s.publishThrough(session, "out-"+strconv.Itoa(i), fmt.Sprintf(`{"to":"+%s","text":"%d"}`, peer, i)); err != nil {
+			if err := s.publishThrough(session, loadPrefix+strconv.Itoa(i), fmt.Sprintf(`{"to":"+%s","text":"%d"}`, peer, i)); err != nil {
 				t.Errorf("publishing a command: %v", err)
 				return
 			}

@@ -26,6 +26,9 @@ type Load struct {
 	running  sync.WaitGroup
 }
 
+// loadPrefix is what the refs of a load's commands begin with.
+const loadPrefix = "out-"
+
 // Start begins the load in the background.
 func (l *Load) Start(t testing.TB, s *Stack) {
 	t.Helper()
@@ -37,7 +40,7 @@ func (l *Load) Start(t testing.TB, s *Stack) {
 		defer tick.Stop()
 		for i := range l.Messages {
 			session, peer := l.place(i)
-			s.Publish(t, session, "out-"+strconv.Itoa(i), fmt.Sprintf(`{"to":"+%s","text":"%d"}`, peer, i))
+			s.Publish(t, session, loadPrefix+strconv.Itoa(i), fmt.Sprintf(`{"to":"+%s","text":"%d"}`, peer, i))
 			if _, err := s.Sim.Write(peer, fmt.Appendf(nil, `{"session":"%s","text":"in %d"}`, session, i)); err != nil {
 				t.Errorf("writing as a user: %v", err)
 				return
@@ -61,7 +64,11 @@ func (l *Load) Check(t testing.TB) {
 	outcomes := make(map[string]int)
 	reads := make(map[string]bool)
 	for len(outcomes) < l.Messages || len(reads) < l.Messages {
-		switch ref, word := StatusOf(t, l.statuses.Next(t)); word {
+		ref, word := StatusOf(t, l.statuses.Next(t))
+		if !strings.HasPrefix(ref, loadPrefix) {
+			continue // another's
+		}
+		switch word {
 		case "accepted":
 			outcomes[ref]++
 		case "rejected", "expired", "unknown":
@@ -93,7 +100,7 @@ func (l *Load) Check(t testing.TB) {
 		sent, _ := l.stack.Sim.Sent(session, 0, 10*l.Messages)
 		total += len(sent)
 		for _, m := range sent {
-			delivered.add(t, session+" "+m.Number, strings.TrimPrefix(refOf(t, m), "out-"))
+			delivered.add(t, session+" "+m.Number, strings.TrimPrefix(refOf(t, m), loadPrefix))
 		}
 	}
 	if total != l.Messages {
