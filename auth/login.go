@@ -22,6 +22,9 @@ var ErrNobody = errors.New("nobody logged in")
 // questions whether somebody has entered the device code.
 const longestPoll = 300
 
+// usualPoll is that wait where the server names none (RFC 8628, section 3.2).
+const usualPoll = 5
+
 // Grant is what a person's login brought. It prints as its access token does.
 type Grant struct {
 	Token
@@ -122,10 +125,17 @@ func LoginDevice(ctx context.Context, c LoginConfig, show func(page, code, compl
 		return Grant{}, scrub(err)
 	}
 	// The library panics at an interval that is negative, or overflows.
-	device.Interval = max(0, min(device.Interval, longestPoll))
+	device.Interval = min(device.Interval, longestPoll)
+	if device.Interval <= 0 {
+		device.Interval = usualPoll
+	}
 	show(device.VerificationURI, device.UserCode, device.VerificationURIComplete)
 	now := time.Now()
 	token, err := conf.DeviceAccessToken(p.with(ctx), device)
+	for ctx.Err() == nil && passes(err) && (device.Expiry.IsZero() || time.Now().Before(device.Expiry)) {
+		device.Interval = min(2*device.Interval, longestPoll) // RFC 8628, section 3.5
+		token, err = conf.DeviceAccessToken(p.with(ctx), device)
+	}
 	if err != nil {
 		answer, answered := errors.AsType[*oauth2.RetrieveError](err)
 		switch {
@@ -137,6 +147,16 @@ func LoginDevice(ctx context.Context, c LoginConfig, show func(page, code, compl
 		}
 	}
 	return p.grant(token, now, err)
+}
+
+// passes reports whether an error of a poll says nothing of the login: nobody
+// answered, or the server was at fault.
+func passes(err error) bool {
+	answer, answered := errors.AsType[*oauth2.RetrieveError](err)
+	if !answered {
+		return err != nil
+	}
+	return answer.Response != nil && answer.Response.StatusCode >= http.StatusInternalServerError && answer.ErrorCode == ""
 }
 
 // grant reads the answer of a token endpoint.

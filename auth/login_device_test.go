@@ -29,6 +29,8 @@ const (
 	devicePending = `{"error":"authorization_pending"}`
 	deviceCode    = `{"device_code":"the-device-code","user_code":"ABCD-EFGH","verification_uri":"https://id.example/device",` +
 		`"verification_uri_complete":"https://id.example/device?c=ABCD-EFGH","expires_in":600}`
+	deviceCut   = "the connection is cut"
+	deviceDown  = "<html>Bad Gateway</html>"
 	deviceToken = `{"access_token":"access-1","token_type":"bearer","expires_in":3600,"refresh_token":"refresh-1"}`
 )
 
@@ -43,7 +45,12 @@ func (s *deviceServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else if got := r.PostForm.Get("client_secret"); got != clientSecret {
 		s.t.Errorf("the device endpoint was shown the secret %q", got)
 	}
-	if strings.Contains(body, `"error"`) {
+	switch {
+	case body == deviceCut:
+		return nil, io.ErrUnexpectedEOF
+	case body == deviceDown:
+		status = http.StatusBadGateway
+	case strings.Contains(body, `"error"`):
 		status = http.StatusBadRequest
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
@@ -127,6 +134,25 @@ func TestLoginDeviceEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A network that fails, or a server, ends no login: it is asked half as often.
+func TestLoginDeviceOutlastsTheNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &deviceServer{t: t, issued: deviceCode, answers: []string{devicePending, deviceCut, deviceDown, deviceToken}}
+		grant, err := s.login(t.Context())
+		if err != nil || grant.AccessToken != "access-1" {
+			t.Fatalf("got %q, %v", grant.AccessToken, err)
+		}
+		if want := seconds(5, 10, 20, 40); !slices.Equal(s.asked, want) {
+			t.Errorf("asked at %v, want %v", s.asked, want)
+		}
+
+		s = &deviceServer{t: t, issued: deviceCode, answers: []string{deviceCut}}
+		if _, err := s.login(t.Context()); !errors.Is(err, ErrNobody) || time.Since(s.begun) != 600*time.Second {
+			t.Errorf("a network that is down for good gives %v after %v", err, time.Since(s.begun))
+		}
+	})
 }
 
 // A server may name any interval: none ends the program, or makes a hot loop.
