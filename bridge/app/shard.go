@@ -42,10 +42,7 @@ type shard struct {
 	cancel context.CancelFunc
 	begun  chan struct{} // closed once begin is over
 
-	// front is the highest sequence that the consumer has delivered.
-	front    atomic.Uint64
-	skipping atomic.Bool
-	skipAt   atomic.Int64 // no skip before then, in Unix nanoseconds
+	skips skips
 
 	// turn is held by whoever starts or ends sessions or the consumer.
 	turn     sync.Mutex
@@ -121,7 +118,7 @@ func (s *shard) start(def bridge.Definition) error {
 
 // consume begins or begins again, in order from the ack floor; turn is held.
 func (s *shard) consume() error {
-	s.front.Store(0) // a session that is new is given all of it
+	s.skips.restart()
 	c, err := s.host.broker.Consume(s.ctx, s.n, s.deliver)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,14 +17,43 @@ const (
 	// sessions that can keep up no longer wait for them.
 	lagging = 1000
 	// skipWait bounds a skip: meanwhile nothing is delivered in the shard.
-	skipWait = 5 * time.Second
-	// skipAgain is the pause between two skips, and skipLater that after one that
-	// could not be.
+	skipWait = 2 * time.Second
+	// skipAgain is the pause between two skips; after one that could not be it is
+	// skipLater, doubling to skipLast.
 	skipAgain = 100 * time.Millisecond
 	skipLater = 5 * time.Second
+	skipLast  = 2 * time.Minute
 	// detaching bounds how many sessions are detached at once.
 	detaching = 32
 )
+
+// skips is how a shard's consumer stands.
+type skips struct {
+	front   atomic.Uint64 // the highest sequence that the consumer has delivered
+	run     atomic.Uint64 // of the consumer: it counts them
+	running atomic.Bool   // a skip is on its way
+	notYet  atomic.Int64  // no skip before then, in Unix nanoseconds
+	later   time.Duration // the pause after the last one that could not be; turn guards it
+}
+
+// restart is called before the consumer begins again, and so begins to deliver
+// to sessions that it has not delivered to.
+func (k *skips) restart() {
+	k.run.Add(1)
+	k.front.Store(0)
+}
+
+// pause says how long no skip comes after one.
+func (k *skips) pause(failed bool) {
+	switch {
+	case !failed:
+		k.later = 0
+		k.notYet.Store(time.Now().Add(skipAgain).UnixNano())
+	default:
+		k.later = min(max(2*k.later, skipLater), skipLast)
+		k.notYet.Store(time.Now().Add(k.later).UnixNano())
+	}
+}
 
 // What keeps a shard from skipping: a command would be lost.
 var (
@@ -35,14 +65,15 @@ var (
 // because of a session that reads its commands for itself. It is called by the
 // consumer.
 func (s *shard) skipWhereUseful(d *bridge.Delivery) {
-	s.front.Store(max(s.front.Load(), d.Sequence))
+	k := &s.skips
+	k.front.Store(max(k.front.Load(), d.Sequence))
 	// What was delivered before the consumer's last reset may come to a session
 	// as new where it reads it: such a delivery says that there is more of it.
-	if d.Pending < lagging || d.Redelivered || len(s.all()) < 2 || time.Now().UnixNano() < s.skipAt.Load() || !s.isBehind(d.Session) {
+	if d.Pending < lagging || d.Redelivered || len(s.all()) < 2 || time.Now().UnixNano() < k.notYet.Load() || !s.isBehind(d.Session) {
 		return
 	}
-	if s.skipping.CompareAndSwap(false, true) {
-		go s.skip()
+	if k.running.CompareAndSwap(false, true) {
+		go s.skip(k.run.Load())
 	}
 }
 
@@ -54,23 +85,23 @@ func (s *shard) isBehind(session string) bool {
 
 // skip takes the shard's consumer to the end of what WA_SEND holds, past what
 // one session has too much of: every session then reads what is before, and is
-// live again once it has.
-func (s *shard) skip() {
+// live again once it has. It does nothing where the consumer has begun again
+// since the run that asked for it.
+func (s *shard) skip(run uint64) {
 	<-s.begun
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	defer s.skipping.Store(false)
-	if s.ctx.Err() != nil || s.consumer == nil {
+	defer s.skips.running.Store(false)
+	if s.ctx.Err() != nil || s.consumer == nil || s.skips.run.Load() != run {
 		return
 	}
-	pause := skipAgain
 	ctx, cancel := context.WithTimeout(s.ctx, skipWait)
 	defer cancel()
-	if err := s.skipOver(ctx); err != nil && s.ctx.Err() == nil {
+	err := s.skipOver(ctx)
+	if err != nil && s.ctx.Err() == nil {
 		s.log.Info("a flood is delivered and not skipped", "error", err)
-		pause = skipLater
 	}
-	s.skipAt.Store(time.Now().Add(pause).UnixNano())
+	s.skips.pause(err != nil)
 	if s.consumer == nil {
 		s.retry("consuming again", s.consume)
 	}
@@ -78,8 +109,9 @@ func (s *shard) skip() {
 
 // skipOver is called with turn held. It may leave the shard without a consumer.
 func (s *shard) skipOver(ctx context.Context) error {
+	front := &s.skips.front
 	end, err := s.host.broker.LastSend(ctx)
-	if err != nil || end <= s.front.Load() {
+	if err != nil || end <= front.Load() {
 		return err // or it has caught up meanwhile
 	}
 	last, err := s.host.broker.LastSends(ctx, s.n)
@@ -87,7 +119,7 @@ func (s *shard) skipOver(ctx context.Context) error {
 		return err
 	}
 	for id, sequence := range last {
-		if s.all()[id] == nil && sequence > s.front.Load() {
+		if s.all()[id] == nil && sequence > front.Load() {
 			return fmt.Errorf("session %s: %w", id, errUnknownSession)
 		}
 	}
@@ -98,7 +130,7 @@ func (s *shard) skipOver(ctx context.Context) error {
 	var sessions errgroup.Group
 	sessions.SetLimit(detaching)
 	for id, one := range s.all() {
-		sessions.Go(func() error { return one.out.Detach(ctx, s.front.Load()+1, last[id]) })
+		sessions.Go(func() error { return one.out.Detach(ctx, front.Load()+1, last[id]) })
 	}
 	if err := sessions.Wait(); err != nil {
 		return err
@@ -106,10 +138,10 @@ func (s *shard) skipOver(ctx context.Context) error {
 	if s.orphans.Hold() {
 		return errUnknownSession
 	}
+	end = max(end, front.Load())
+	s.log.Debug("shard consumer skips a flood", "from", front.Load()+1, "to", end)
 	if !s.host.may() {
 		return errNotOwner
 	}
-	end = max(end, s.front.Load())
-	s.log.Debug("shard consumer skips a flood", "from", s.front.Load()+1, "to", end)
 	return s.host.broker.SkipSend(ctx, s.n, end)
 }

@@ -145,8 +145,8 @@ func TestASessionDoesNotWaitForTheFloodOfAnother(t *testing.T) {
 	st.begin(t)
 	st.quiet.await(t, "q0", "q1", "q2")
 	bridgetest.Eventually(t, long, func() bool { return st.floor(t) >= end }, "the flood is not skipped")
-	if st.front.Load() >= end-1000 {
-		t.Errorf("the consumer delivered up to %d of %d", st.front.Load(), end)
+	if st.skips.front.Load() >= end-1000 {
+		t.Errorf("the consumer delivered up to %d of %d", st.skips.front.Load(), end)
 	}
 	st.send(t, "quiet", "q3", good)
 	st.quiet.await(t, "q0", "q1", "q2", "q3")
@@ -202,14 +202,61 @@ func TestAReplicaThatMayNotActSkipsNothing(t *testing.T) {
 		t.Errorf("the consumer is at %d", got)
 	}
 	st.may = func() bool { return true }
-	st.front.Store(0)
+	st.skips.front.Store(0)
 	if err := st.skipOver(t.Context()); err != nil || st.floor(t) != 1 {
 		t.Errorf("then it gives %v, and the consumer is at %d", err, st.floor(t))
 	}
-	st.front.Store(1)
+	st.skips.front.Store(1)
 	st.consumer = nil
 	if err := st.skipOver(t.Context()); err != nil {
 		t.Errorf("with nothing to skip it gives %v", err)
+	}
+}
+
+// Sessions may have come since, to which nothing was delivered.
+func TestASkipThatComesTooLateDoesNothing(t *testing.T) {
+	st := newStreet(t)
+	st.begin(t)
+	st.turn.Lock()
+	run := st.skips.run.Load()
+	st.stopConsumer(t.Context())
+	if err := st.consume(); err != nil {
+		t.Fatal(err)
+	}
+	st.turn.Unlock()
+	st.skip(run)
+	if st.skips.notYet.Load() != 0 {
+		t.Error("it skips for a consumer that is no more")
+	}
+	st.skip(st.skips.run.Load())
+	if st.skips.notYet.Load() == 0 {
+		t.Error("it does not skip")
+	}
+}
+
+func TestSkipsThatFailComeLessOften(t *testing.T) {
+	var k skips
+	waits := func(failed bool) time.Duration {
+		begun := time.Now()
+		k.pause(failed)
+		return time.Unix(0, k.notYet.Load()).Sub(begun).Round(50 * time.Millisecond)
+	}
+	for _, want := range []time.Duration{skipLater, 2 * skipLater, 4 * skipLater} {
+		if got := waits(true); got != want {
+			t.Errorf("it waits %v, want %v", got, want)
+		}
+	}
+	for range 10 {
+		k.pause(true)
+	}
+	if got := waits(true); got != skipLast {
+		t.Errorf("it waits %v, want %v", got, skipLast)
+	}
+	if got := waits(false); got != skipAgain {
+		t.Errorf("it waits %v, want %v", got, skipAgain)
+	}
+	if got := waits(true); got != skipLater {
+		t.Errorf("it waits %v, want %v", got, skipLater)
 	}
 }
 
@@ -225,7 +272,7 @@ func TestWhatIsDeliveredAgainIsNotSkipped(t *testing.T) {
 	if !st.all()["loud"].out.Behind() {
 		t.Fatal("a session that cannot send is not behind")
 	}
-	if st.skipping.Load() || st.skipAt.Load() != 0 {
+	if st.skips.running.Load() || st.skips.notYet.Load() != 0 {
 		t.Error("it is skipped")
 	}
 }

@@ -51,18 +51,11 @@ func (b *Broker) LastSends(ctx context.Context, shard int) (map[string]uint64, e
 
 // SkipSend takes a shard's consumer, which nobody may be pulling from, to behind
 // a sequence of WA_SEND: what is at or before it is not delivered any more, and
-// what was delivered of it need not be settled. Where the consumer is further
-// already it stays there. Only the owner of the shard may call it, once all of
-// that is settled or wa_backlog names it.
+// what was delivered of it need not be settled. Only the owner of the shard may
+// call it, with a sequence that is not before what was delivered, and once all
+// of that is settled or wa_backlog names it.
 func (b *Broker) SkipSend(ctx context.Context, shard int, sequence uint64) error {
-	floor, err := b.AckFloor(ctx, shard)
-	if err != nil {
-		return err
-	}
-	if floor >= sequence {
-		return nil
-	}
-	_, err = b.js.ResetConsumerToSequence(ctx, b.names.SendStream(), shardConsumer(b.names, shard).Durable, sequence+1)
+	_, err := b.js.ResetConsumerToSequence(ctx, b.names.SendStream(), shardConsumer(b.names, shard).Durable, sequence+1)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("taking the consumer of shard %d to %d: %w", shard, sequence, err)
 	}

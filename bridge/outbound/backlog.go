@@ -24,16 +24,19 @@ type backlog struct {
 	// has read.
 	first, next uint64
 	high        uint64 // the highest sequence delivered, read or known of
-	// stored is the cursor as wa_backlog holds it; 0: none. touched is the
-	// highest sequence that may have been sent, as it holds it.
-	stored, touched uint64
-	revision        uint64
+	// stored is the cursor as wa_backlog holds it, 0 where it may hold none, and
+	// held the cursor that it may still hold, 0 where it holds none. They differ
+	// while it is being cleared. touched is the highest sequence that may have been
+	// sent, as wa_backlog has it.
+	stored, held, touched uint64
+	revision              uint64
 	// foreign is what touched was when this process started: another process
 	// may have tried what is at or below it.
 	foreign uint64
 	storeAt time.Time // not before then, unless something depends on it
 	unread  []unread  // delivered before a cursor covered it
 	behind  int       // to be read, as far as this process knows
+	counted uint64    // the highest sequence that is known to be among these
 	// uncounted: more of it is not delivered.
 	uncounted bool
 	keeping   bool
@@ -105,7 +108,9 @@ func (s *Session) covered(sequence uint64) bool {
 // where it may be acked now.
 func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
 	b := &s.back
-	b.behind++
+	if d.Sequence > b.counted {
+		b.behind++
+	}
 	if s.covered(d.Sequence) && s.may() {
 		if s.window > 0 && s.roomIn(1, 2) {
 			s.keep()
@@ -175,10 +180,10 @@ func (s *Session) nextStep(may bool) func() error {
 		return s.readOn
 	case b.on && s.headAged(now):
 		return s.readAged
+	case !b.on && b.held != 0 && !s.leans():
+		return s.clearCursor
 	case b.stored == 0:
 		return nil
-	case !b.on && !s.leans():
-		return s.clearCursor
 	case lowest > b.stored && !now.Before(b.storeAt):
 		return func() error { return s.storeCursor(s.life, lowest, b.touched) }
 	default:
@@ -253,7 +258,7 @@ func (s *Session) ackUnread() error {
 	for _, c := range s.commands {
 		if c.settler != nil && c.state != isDecided && s.covered(c.sequence) {
 			settlers = append(settlers, c.settler)
-			c.settler = nil
+			c.settler, c.passed = nil, true
 		}
 	}
 	if b.shed {
@@ -333,11 +338,13 @@ func (s *Session) take(batch []*bridge.Delivery) {
 	for _, d := range batch {
 		s.mu.Lock()
 		b := &s.back
-		_, known := s.commands[d.Sequence]
-		known = known || s.memory.has(d.Sequence)
+		c := s.commands[d.Sequence]
+		known := c != nil || s.memory.has(d.Sequence)
+		if c != nil {
+			c.passed = true
+		}
 		d.Settler, d.Redelivered = nil, d.Sequence <= b.foreign
 		s.mu.Unlock()
-		var c *command
 		if !known {
 			c = s.read(d, now)
 		}
@@ -346,7 +353,7 @@ func (s *Session) take(batch []*bridge.Delivery) {
 			s.mu.Unlock()
 			return
 		}
-		if c != nil {
+		if !known {
 			s.admit(c)
 		}
 		b.next = max(b.next, d.Sequence+1)

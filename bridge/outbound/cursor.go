@@ -34,7 +34,7 @@ func (s *Session) loadCursor(ctx context.Context) error {
 	if cursor == 0 {
 		return nil
 	}
-	b.on, b.stored, b.touched, b.foreign = true, cursor, touched, touched
+	b.on, b.stored, b.held, b.touched, b.foreign = true, cursor, cursor, touched, touched
 	b.first, b.next = cursor, cursor
 	s.keep()
 	return nil
@@ -91,10 +91,17 @@ func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched u
 	}
 	defer s.leaveCursor()
 	s.mu.Lock()
-	closed := s.closed
+	b, closed := &s.back, s.closed
+	needed := b.on || s.leans()
+	if from == 0 && !needed && !closed {
+		b.stored, b.touched = 0, 0 // from here on nothing may rest on it
+	}
 	s.mu.Unlock()
-	if closed { // Close writes the last one
+	switch {
+	case closed: // Close writes the last one
 		return bridge.ErrClosed
+	case from == 0 && needed:
+		return nil
 	}
 	return s.putCursor(ctx, value, from, touched)
 }
@@ -140,7 +147,7 @@ func (s *Session) putCursor(ctx context.Context, value []byte, from, touched uin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.back
-	b.revision, b.stored, b.touched = revision, from, touched
+	b.revision, b.stored, b.held, b.touched = revision, from, from, touched
 	b.storeAt = time.Now().Add(cursorEvery)
 	return nil
 }
@@ -155,7 +162,7 @@ func (s *Session) lastCursor(ctx context.Context) error {
 	s.mu.Lock()
 	b := &s.back
 	lowest := s.lowest()
-	live := b.stored == 0 || !may
+	live := b.held == 0 || !may
 	clean := !b.on && !s.leans()
 	behind := lowest > b.stored
 	touched := b.touched

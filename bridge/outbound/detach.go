@@ -24,11 +24,11 @@ func (s *Session) Detach(ctx context.Context, from, last uint64) error {
 		s.mu.Unlock()
 		return bridge.ErrClosed
 	case b.on:
-		b.uncounted = true
 	case last >= from || !s.detached():
 		s.enterBacklog(max(from, b.high+1), forOthers) //nolint:contextcheck // it outlives this call
 	}
 	b.high = max(b.high, last)
+	b.uncounted = b.on
 	if s.detached() {
 		s.mu.Unlock()
 		return nil
@@ -65,7 +65,7 @@ func (s *Session) detached() bool {
 // count learns how much there is to be read.
 func (s *Session) count() error {
 	s.mu.Lock()
-	from := s.back.next
+	from, high := s.back.next, s.back.high
 	s.mu.Unlock()
 	batch, err := s.readSend(s.life, from, 1)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s *Session) count() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.back.uncounted = false
+	s.back.uncounted, s.back.counted = false, high
 	if len(batch) > 0 {
 		s.back.behind = int(batch[0].Pending) + 1
 	}
@@ -88,10 +88,10 @@ func (s *Session) tellDetached() {
 	}
 }
 
-// Behind reports whether the session is in its backlog because it cannot keep
-// up: what the shard's consumer delivers of it is acked unread.
+// Behind reports whether the session cannot keep up: what the shard's consumer
+// delivers of it is acked unread, and much is left to read.
 func (s *Session) Behind() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.back.on && s.back.cause != forOthers
+	return s.back.on && (s.back.cause != forOthers || s.back.behind > s.limit())
 }

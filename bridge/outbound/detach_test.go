@@ -236,6 +236,34 @@ func TestSkippingThroughHandOvers(t *testing.T) {
 	}
 }
 
+// A status has a command recalled, and cannot be written down: neither a
+// delivery nor a read brings the command again.
+func TestWhatIsRecalledAndSkippedIsNotForgotten(t *testing.T) {
+	run(t, func(w *world) {
+		w.useLedger()
+		w.platform.answer = func(*bridge.Outgoing, int) answer { return answer{takes: true, after: time.Hour} }
+	}, func(w *world) {
+		w.publish("15550142233", 1)
+		w.deliverAll()
+		elapse(time.Second)
+		w.kill()
+		w.start()
+		c, err := w.session.recall(context.Background(), codec.Callback{Sequence: 1, Ref: "cmd-1"})
+		if err != nil || c == nil {
+			t.Fatalf("recalled: %v, %v", c, err)
+		}
+		if !w.skip(0) {
+			t.Fatal("it is not detached")
+		}
+		elapse(time.Second)
+		w.session.release(c)
+		w.sweep(2 * time.Minute)
+		if got := w.word(1); got != codec.StatusUnknown {
+			t.Errorf("what was recalled came to %q", got)
+		}
+	})
+}
+
 // What was skipped and sent is not called expired by the process that comes
 // after: no delivery says that it may have been sent.
 func TestWhatWasSkippedAndSentIsNotExpiredByTheNextOwner(t *testing.T) {
@@ -262,5 +290,36 @@ func TestWhatWasSkippedAndSentIsNotExpiredByTheNextOwner(t *testing.T) {
 		if got := w.word(sequence); got != codec.StatusUnknown {
 			t.Errorf("what was delivered and whose deadline passed came to %q", got)
 		}
+	})
+}
+
+// While a cursor is being cleared, nothing may be taken for covered by it: the
+// process may end before another one is stored.
+func TestACursorThatIsBeingClearedCoversNothing(t *testing.T) {
+	run(t, func(w *world) {
+		w.cursors.slow = time.Second
+		w.configure = func(c *Config) { c.MaxAge = 24 * time.Hour }
+	}, func(w *world) {
+		w.publish("15550142233", 1)
+		if !w.skip(0) {
+			t.Fatal("it is not detached")
+		}
+		for w.session.load(time.Now()).backlogs > 0 { // until it is live, and clears its cursor
+			elapse(100 * time.Millisecond)
+		}
+		w.publish("15550142233", 5)
+		w.platform.setWindow(0)
+		if !w.skip(0) {
+			t.Fatal("it is not detached again")
+		}
+		if got := w.cursor(); got == "" {
+			t.Error("no cursor names what was skipped")
+		}
+		w.kill()
+		w.platform.setWindow(8)
+		w.start()
+		w.deliverAll()
+		w.drained(t)
+		w.inOrder(t)
 	})
 }

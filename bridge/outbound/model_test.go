@@ -22,8 +22,9 @@ type plan struct {
 	ledger        bool
 	policy        bridge.Policy
 	ops           []op
-	answers       []answer // in turn, then accepted
-	kills         []int    // steps until each kill
+	answers       []answer      // in turn, then accepted
+	kills         []int         // steps until each kill
+	slow          time.Duration // a write to a bucket, each way
 }
 
 type op struct {
@@ -60,6 +61,7 @@ func drawPlan(t *rapid.T, ledger bool) plan {
 		return op{opKind(rapid.IntRange(0, int(opStatus)).Draw(t, "op")), rapid.IntRange(1, 30).Draw(t, "n")}
 	}), 5, 40).Draw(t, "ops")
 	p.answers = rapid.SliceOfN(rapid.Custom(drawAnswer), 0, 40).Draw(t, "answers")
+	p.slow = rapid.SampledFrom([]time.Duration{0, time.Millisecond, 15 * time.Millisecond}).Draw(t, "slow")
 	p.kills = rapid.SliceOfN(rapid.IntRange(0, 60), 0, 4).Draw(t, "kills")
 	return p
 }
@@ -91,6 +93,10 @@ func play(t *testing.T, p plan) (faults []string) {
 			w.useLedger()
 		}
 		w.platform.window, w.least = p.window, p.least
+		w.cursors.slow = p.slow
+		if p.ledger {
+			w.ledger.slow = p.slow
+		}
 		w.configure = func(c *Config) { c.Policy = p.policy }
 		w.platform.answer = func(_ *bridge.Outgoing, nth int) answer {
 			if nth <= len(p.answers) {

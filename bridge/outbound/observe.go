@@ -94,7 +94,7 @@ func (s *Session) isSettled(sequence uint64) bool {
 	if s.memory.has(sequence) || s.back.hasRead(sequence) {
 		return true
 	}
-	return sequence <= s.floor && (s.back.stored == 0 || sequence < s.back.stored)
+	return sequence <= s.floor && (s.back.held == 0 || sequence < s.back.held)
 }
 
 // recall takes a command in hand that a status names and that has not come to
@@ -126,11 +126,17 @@ func (s *Session) recall(ctx context.Context, cb codec.Callback) (*command, erro
 	return c, nil
 }
 
-// release takes a recalled command off the books again: it comes again.
+// release takes a recalled command off the books again: it comes again. Where it
+// would not, it waits in its lane for what the ledger says of it.
 func (s *Session) release(c *command) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.lane == nil && c.state == isWaiting {
+	switch {
+	case c.lane != nil || c.state != isWaiting:
+	case c.passed:
+		c.foreign = true
+		s.enterLane(c)
+	default:
 		delete(s.commands, c.sequence)
 		s.bytes -= len(c.body)
 	}

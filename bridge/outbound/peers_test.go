@@ -157,6 +157,7 @@ type bucket struct {
 	mu       sync.Mutex
 	values   map[string]bridge.Entry
 	revision uint64
+	slow     time.Duration // how long a write takes, each way
 }
 
 func (b *bucket) of(run int) bridge.KV { return &bucketRun{bucket: b, run: run} }
@@ -179,6 +180,10 @@ func (b *bucketRun) Get(_ context.Context, key string) (bridge.Entry, error) {
 func (b *bucketRun) write(key string, value []byte, check func(bridge.Entry, bool) bool) (uint64, error) {
 	if !b.w.step(b.run) {
 		return 0, bridge.ErrClosed
+	}
+	if b.slow > 0 {
+		elapse(b.slow)
+		defer elapse(b.slow)
 	}
 	b.mu.Lock()
 	e, ok := b.values[key]

@@ -159,6 +159,7 @@ func (s *Session) recognize(d *bridge.Delivery) (again bridge.Settler, known boo
 	s.back.high = max(s.back.high, d.Sequence)
 	if c := s.commands[d.Sequence]; c != nil {
 		if c.settler == nil && s.covered(d.Sequence) && s.may() {
+			c.passed = true
 			return d.Settler, true
 		}
 		c.settler, c.heard = d.Settler, time.Now()
@@ -189,6 +190,12 @@ func (s *Session) admit(c *command) {
 		s.settle.add(c)
 		return
 	}
+	s.enterLane(c)
+}
+
+// enterLane gives a command the last place in its conversation. It is called
+// with mu held.
+func (s *Session) enterLane(c *command) {
 	l := s.lanes[c.Conversation]
 	if l == nil {
 		l = s.newLane(c.Conversation)
@@ -303,9 +310,9 @@ func (s *Session) Prune(floor uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.floor = max(s.floor, floor)
-	if s.back.stored != 0 {
+	if s.back.held != 0 {
 		// A backlog is read from its cursor, whatever is acked.
-		floor = min(floor, s.back.stored-1)
+		floor = min(floor, s.back.held-1)
 	}
 	s.memory.prune(floor)
 }
@@ -316,8 +323,8 @@ func (s *Session) Settled() []uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	floor := s.floor
-	if s.back.stored != 0 {
-		floor = min(floor, s.back.stored-1)
+	if s.back.held != 0 {
+		floor = min(floor, s.back.held-1)
 	}
 	return s.memory.above(floor)
 }

@@ -18,7 +18,7 @@ func (s *Session) Sweep(now time.Time) {
 		s.mu.Unlock()
 		return
 	}
-	if len(s.commands) == 0 && !s.back.on && s.back.stored == 0 {
+	if len(s.commands) == 0 && !s.back.on && s.back.held == 0 {
 		s.back.stuck = time.Time{}
 		s.pruneLanes(now)
 		s.pump(window, pumpBudget)
@@ -27,7 +27,7 @@ func (s *Session) Sweep(now time.Time) {
 	s.expireLate(now)
 	s.watchStuck(now)
 	held := s.heldCommands(now)
-	if s.back.on || s.back.stored != 0 {
+	if s.back.on || s.back.held != 0 {
 		s.keep()
 	}
 	s.pruneLanes(now)
