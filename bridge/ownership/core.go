@@ -74,6 +74,9 @@ type core struct {
 	sentAt    map[uint64]time.Duration
 	echoed    time.Duration // send time of the newest own heartbeat that the watch brought back
 	hasEchoed bool
+	// steady is since when own heartbeats have come back without a gap, the last
+	// of them at echoAt. Silence before it says nothing of others.
+	steady, echoAt time.Duration
 	// beatEnd is the end of the lease by heartbeats alone. chain counts the
 	// unbroken rows of heartbeats: it grows where one was stored too late.
 	beatEnd time.Duration
@@ -123,6 +126,10 @@ func (c *core) observe(e *bridge.Entry, now time.Duration) int {
 		return -1
 	}
 	if sent, ok := c.sentAt[r.Beat]; ok {
+		if !c.hasEchoed || now-c.echoAt > c.timing.lease {
+			c.steady = now
+		}
+		c.echoAt = now
 		c.echoed, c.hasEchoed = max(c.echoed, sent), true
 		for b := range c.sentAt {
 			if b <= r.Beat {
@@ -197,7 +204,7 @@ func (c *core) claimable(s *shardView) bool {
 }
 
 func (c *core) isDead(r *replicaView) bool {
-	return c.hasEchoed && r.seen+c.timing.dead <= c.echoed
+	return c.hasEchoed && max(r.seen, c.steady)+c.timing.dead <= c.echoed
 }
 
 // step says which writes are due at now, and which shards the app must hand

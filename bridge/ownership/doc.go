@@ -11,7 +11,8 @@
 //   - Dead is longer than Lease, so who is dead to others is frozen.
 //
 // While JetStream takes no writes nobody's heartbeat comes back, so nobody is
-// dead and no shard moves.
+// dead and no shard moves. Nor when it takes writes again: a replica whose own
+// heartbeats had ceased to come back counts the silence of others from then on.
 //
 // core is the state machine, without clock or I/O; Member runs it.
 package ownership

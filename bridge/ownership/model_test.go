@@ -276,3 +276,58 @@ func TestModel(t *testing.T) {
 		w.checkSettled(t)
 	})
 }
+
+// TestAnOutageMovesNothing has the bucket take no writes for a while, as when
+// its leader is killed. What was written meanwhile is lost, or arrives once the
+// outage is over, of one replica after the other.
+func TestAnOutageMovesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(3)
+		w.calm(3 * time.Second)
+		w.checkSettled(t)
+		holders := func() (list []string) {
+			for shard := range modelShards {
+				for _, n := range w.nodes {
+					if n.core.shards[shard].phase == owned {
+						list = append(list, n.id)
+					}
+				}
+			}
+			return list
+		}
+		before := holders()
+		late := rapid.Bool().Draw(t, "late")
+		for end := w.now + time.Duration(rapid.IntRange(100, 9000).Draw(t, "outage"))*time.Millisecond; w.now < end; w.now += 10 * time.Millisecond {
+			for _, n := range w.nodes {
+				w.step(n)
+				w.deliver(n)
+				if !late {
+					for len(n.flights) > 0 {
+						w.answer(n, 0, true)
+					}
+				}
+			}
+		}
+		for _, i := range rapid.Permutation([]int{0, 1, 2}).Draw(t, "order") {
+			n := w.nodes[i]
+			w.step(n)
+			for len(n.flights) > 0 {
+				w.applyFlight(n, n.flights[0])
+				w.answer(n, 0, false)
+			}
+			for range rapid.IntRange(0, 30).Draw(t, "ms") {
+				w.now += 10 * time.Millisecond
+				for _, each := range w.nodes[:i+1] {
+					for each.seen < len(w.bucket.log) {
+						w.deliver(each)
+					}
+					w.step(each)
+				}
+			}
+		}
+		w.calm(4 * time.Second)
+		if after := holders(); !slices.Equal(after, before) {
+			t.Fatalf("the shards were held by %v, and are held by %v", before, after)
+		}
+	})
+}
