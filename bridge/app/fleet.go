@@ -28,7 +28,7 @@ type fleet struct {
 // handing is how many shards are handed over at once. From its end here to its
 // start elsewhere a session has no connection: the fewer sessions share that
 // time, the shorter it is, and until its turn a shard works on.
-const handing = 2
+const handing = 4
 
 func newFleet(h *host) *fleet {
 	return &fleet{

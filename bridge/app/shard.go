@@ -80,7 +80,7 @@ func (s *shard) begin() {
 
 // starting bounds how many sessions of a shard are built at once: each waits for
 // an answer of JetStream, and all shards of a replica may begin together.
-const starting = 4
+const starting = 16
 
 func (s *shard) open() error {
 	var starts errgroup.Group
