@@ -186,9 +186,10 @@ func (a *App) health(h *host, member *ownership.Member) (*admin.Server, error) {
 		return nil, nil
 	}
 	return admin.New(admin.Config{
-		Addr:    a.cfg.AdminAddr,
-		Metrics: h.tel.MetricsHandler(),
-		Logger:  h.log,
+		Addr:      a.cfg.AdminAddr,
+		Metrics:   h.tel.MetricsHandler(),
+		Logger:    h.log,
+		Profiling: a.cfg.AdminPprof,
 		Checks: []admin.Check{
 			{Name: "nats", Check: h.broker.Health},
 			{Name: "replicas", Check: member.Health},

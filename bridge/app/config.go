@@ -33,6 +33,8 @@ type Config struct {
 
 	// AdminAddr serves health and metrics; "off" serves nothing.
 	AdminAddr string
+	// AdminPprof serves profiles of the process on AdminAddr.
+	AdminPprof bool
 	// NoControl keeps the replica from answering as a NATS micro service.
 	NoControl bool
 	// WebhookAddr takes Meta's webhooks; empty takes none. With a certificate it

@@ -25,6 +25,7 @@ type config struct {
 	Media                                bool
 
 	AdminAddr       string
+	AdminPprof      bool
 	Control         bool
 	LogLevel        slog.Level
 	LogFormat       string
@@ -53,6 +54,7 @@ func loadConfig() (*config, error) {
 		GraphVersion:    f.graphVersion("GRAPH_VERSION", s.GraphVersion),
 		Media:           f.flag("MEDIA", s.Media),
 		AdminAddr:       f.address("ADMIN_ADDR", s.AdminAddr),
+		AdminPprof:      f.flag("ADMIN_PPROF", s.AdminPprof),
 		Control:         f.flag("CONTROL", s.Control),
 		LogLevel:        f.level("LOG_LEVEL", s.LogLevel),
 		LogFormat:       f.oneOf("LOG_FORMAT", s.LogFormat, "json", "text"),

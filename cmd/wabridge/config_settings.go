@@ -39,6 +39,7 @@ type settings struct {
 	Media          text `desc:"fetch and store the media that users send; off: messages keep the platform's media ids"`
 
 	AdminAddr       text   `split_words:"true" desc:"address of /livez, /readyz and /metrics; off: none"`
+	AdminPprof      text   `split_words:"true" desc:"serve /debug/pprof/ on that address too, for go tool pprof"`
 	Control         text   `desc:"answer as the NATS micro service wabridge: status, pause, resume, redrive, send; off: do not"`
 	LogLevel        text   `split_words:"true" desc:"debug, info, warn or error"`
 	LogFormat       text   `split_words:"true" desc:"json or text"`
@@ -59,6 +60,7 @@ func defaultSettings() *settings {
 		GraphVersion:    "v26.0",
 		Media:           "on",
 		AdminAddr:       "127.0.0.1:8088",
+		AdminPprof:      "off",
 		Control:         "on",
 		LogLevel:        "info",
 		LogFormat:       "json",

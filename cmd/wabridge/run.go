@@ -46,6 +46,7 @@ func runService(cmd *cobra.Command, _ []string) error {
 		ReplicaID:       c.ReplicaID,
 		Version:         build.Version,
 		AdminAddr:       c.AdminAddr,
+		AdminPprof:      c.AdminPprof,
 		NoControl:       !c.Control,
 		WebhookAddr:     c.WebhookAddr,
 		WebhookCert:     c.WebhookCert,
