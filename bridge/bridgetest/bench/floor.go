@@ -84,7 +84,7 @@ func floorInbound(ctx context.Context, natsURL, addr string) error {
 			"ce-datacontenttype": {"application/json"}, "traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"},
 			"Wa-Epoch": {"e"}, "Wa-Sequence": {strconv.FormatUint(sequence, 10)},
 		}}
-		future, err := js.PublishMsgAsync(m)
+		future, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			return err
 		}
