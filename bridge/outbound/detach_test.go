@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,19 +132,19 @@ func TestASessionThatCannotSendIsDetached(t *testing.T) {
 
 // Where nothing can be written down, nothing may be skipped.
 func TestASessionThatCannotWriteIsNotDetached(t *testing.T) {
-	var may bool
+	var may atomic.Bool
 	run(t, func(w *world) {
-		w.configure = func(c *Config) { c.May = func() bool { return may } }
+		w.configure = func(c *Config) { c.May = may.Load }
 	}, func(w *world) {
-		may = true
+		may.Store(true)
 		w.publish("15550142233", 10)
 		w.deliver(2)
 		elapse(time.Second)
-		may = false
+		may.Store(false)
 		if w.skip(0) {
 			t.Error("what is not written down is skipped")
 		}
-		may = true
+		may.Store(true)
 		w.session.Wake()
 		w.deliverAll()
 		w.drained(t)
