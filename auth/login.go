@@ -152,11 +152,8 @@ func LoginDevice(ctx context.Context, c LoginConfig, show func(page, code, compl
 // passes reports whether an error of a poll says nothing of the login: nobody
 // answered, or the server was at fault.
 func passes(err error) bool {
-	answer, answered := errors.AsType[*oauth2.RetrieveError](err)
-	if !answered {
-		return err != nil
-	}
-	return answer.Response != nil && answer.Response.StatusCode >= http.StatusInternalServerError && answer.ErrorCode == ""
+	class := scrub(err)
+	return err != nil && !errors.Is(class, ErrRefused) && !errors.Is(class, ErrForbidden)
 }
 
 // grant reads the answer of a token endpoint.

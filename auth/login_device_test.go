@@ -139,12 +139,12 @@ func TestLoginDeviceEnds(t *testing.T) {
 // A network that fails, or a server, ends no login: it is asked half as often.
 func TestLoginDeviceOutlastsTheNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &deviceServer{t: t, issued: deviceCode, answers: []string{devicePending, deviceCut, deviceDown, deviceToken}}
+		s := &deviceServer{t: t, issued: deviceCode, answers: []string{devicePending, deviceCut, deviceDown, `{"error":"server_error"}`, deviceToken}}
 		grant, err := s.login(t.Context())
 		if err != nil || grant.AccessToken != "access-1" {
 			t.Fatalf("got %q, %v", grant.AccessToken, err)
 		}
-		if want := seconds(5, 10, 20, 40); !slices.Equal(s.asked, want) {
+		if want := seconds(5, 10, 20, 40, 80); !slices.Equal(s.asked, want) {
 			t.Errorf("asked at %v, want %v", s.asked, want)
 		}
 

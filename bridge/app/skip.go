@@ -45,14 +45,14 @@ func (k *skips) restart() {
 
 // pause says how long no skip comes after one.
 func (k *skips) pause(failed bool) {
-	switch {
-	case !failed:
-		k.later = 0
-		k.notYet.Store(time.Now().Add(skipAgain).UnixNano())
-	default:
+	wait := skipAgain
+	if failed {
 		k.later = min(max(2*k.later, skipLater), skipLast)
-		k.notYet.Store(time.Now().Add(k.later).UnixNano())
+		wait = k.later
+	} else {
+		k.later = 0
 	}
+	k.notYet.Store(time.Now().Add(wait).UnixNano())
 }
 
 // What keeps a shard from skipping: a command would be lost.
@@ -69,18 +69,15 @@ func (s *shard) skipWhereUseful(d *bridge.Delivery) {
 	k.front.Store(max(k.front.Load(), d.Sequence))
 	// What was delivered before the consumer's last reset may come to a session
 	// as new where it reads it: such a delivery says that there is more of it.
-	if d.Pending < lagging || d.Redelivered || len(s.all()) < 2 || time.Now().UnixNano() < k.notYet.Load() || !s.isBehind(d.Session) {
+	if d.Pending < lagging || d.Redelivered || len(s.all()) < 2 || time.Now().UnixNano() < k.notYet.Load() {
+		return
+	}
+	if one := s.all()[d.Session]; one == nil || !one.out.Behind() {
 		return
 	}
 	if k.running.CompareAndSwap(false, true) {
 		go s.skip(k.run.Load())
 	}
-}
-
-// isBehind reports whether what is delivered of a session is passed over.
-func (s *shard) isBehind(session string) bool {
-	one := s.all()[session]
-	return one == nil || one.out.Behind()
 }
 
 // skip takes the shard's consumer to the end of what WA_SEND holds, past what
@@ -110,13 +107,9 @@ func (s *shard) skip(run uint64) {
 // skipOver is called with turn held. It may leave the shard without a consumer.
 func (s *shard) skipOver(ctx context.Context) error {
 	front := &s.skips.front
-	end, err := s.host.broker.LastSend(ctx)
+	end, last, err := s.host.broker.LastSends(ctx, s.n)
 	if err != nil || end <= front.Load() {
 		return err // or it has caught up meanwhile
-	}
-	last, err := s.host.broker.LastSends(ctx, s.n)
-	if err != nil {
-		return err
 	}
 	for id, sequence := range last {
 		if s.all()[id] == nil && sequence > front.Load() {

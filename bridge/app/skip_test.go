@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wabridge/bridge"
@@ -179,9 +180,12 @@ func TestNothingOfAnUnknownSessionIsSkipped(t *testing.T) {
 		t.Errorf("a skip of a command that is to be delivered gives %v", err)
 	}
 	st.deliver(&bridge.Delivery{
-		Session: "new", Sequence: unknown, Stored: time.Now(),
+		Session: "new", Sequence: unknown, Stored: time.Now(), Pending: 5000,
 		Header: map[string][]string{"Nats-Msg-Id": {"n0"}}, Body: []byte(good), Settler: &acked{},
 	})
+	if st.skips.running.Load() {
+		t.Error("a flood of a session that is not defined is to be skipped")
+	}
 	if err := st.skipOver(t.Context()); !errors.Is(err, errUnknownSession) {
 		t.Errorf("a skip of a command that is held gives %v", err)
 	}
@@ -235,29 +239,28 @@ func TestASkipThatComesTooLateDoesNothing(t *testing.T) {
 }
 
 func TestSkipsThatFailComeLessOften(t *testing.T) {
-	var k skips
-	waits := func(failed bool) time.Duration {
-		begun := time.Now()
-		k.pause(failed)
-		return time.Unix(0, k.notYet.Load()).Sub(begun).Round(50 * time.Millisecond)
-	}
-	for _, want := range []time.Duration{skipLater, 2 * skipLater, 4 * skipLater} {
-		if got := waits(true); got != want {
-			t.Errorf("it waits %v, want %v", got, want)
+	synctest.Test(t, func(t *testing.T) {
+		var k skips
+		for _, step := range []struct {
+			failed bool
+			want   time.Duration
+		}{
+			{true, skipLater},
+			{true, 2 * skipLater},
+			{true, 4 * skipLater},
+			{true, 8 * skipLater},
+			{true, 16 * skipLater},
+			{true, skipLast},
+			{true, skipLast},
+			{false, skipAgain},
+			{true, skipLater},
+		} {
+			k.pause(step.failed)
+			if got := time.Until(time.Unix(0, k.notYet.Load())); got != step.want {
+				t.Errorf("failed: %t: it waits %v, want %v", step.failed, got, step.want)
+			}
 		}
-	}
-	for range 10 {
-		k.pause(true)
-	}
-	if got := waits(true); got != skipLast {
-		t.Errorf("it waits %v, want %v", got, skipLast)
-	}
-	if got := waits(false); got != skipAgain {
-		t.Errorf("it waits %v, want %v", got, skipAgain)
-	}
-	if got := waits(true); got != skipLater {
-		t.Errorf("it waits %v, want %v", got, skipLater)
-	}
+	})
 }
 
 // What another owner may have sent would come to a session as new.

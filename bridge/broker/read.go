@@ -15,16 +15,6 @@ import (
 // readBytes bounds what one ReadSend asks for.
 const readBytes = 4 << 20
 
-// LastSend is the sequence of the last command in WA_SEND, of any session; 0
-// where there was none yet.
-func (b *Broker) LastSend(ctx context.Context) (uint64, error) {
-	stream, err := b.js.Stream(ctx, b.names.SendStream())
-	if err != nil {
-		return 0, fmt.Errorf("reading the last command's sequence: %w", err)
-	}
-	return stream.CachedInfo().State.LastSeq, nil
-}
-
 // ReadSend reads up to limit commands of a session from WA_SEND, in order, the
 // first at sequence from or after it. It gives fewer where they are large, and
 // none only where the stream's leader has none. Settling them does nothing.

@@ -33,7 +33,7 @@ func TestReadSendGivesASessionsCommandsBySequence(t *testing.T) {
 		t.Fatalf("read %d and %d commands, want 4 and 6", len(first), len(rest))
 	}
 	for i, d := range all {
-		if d.Session != "shop" || d.Sequence != uint64(2*i+1) || string(d.Body) != fmt.Sprint(i) || d.Shard != bridge.Shard("shop", 32) {
+		if d.Session != "shop" || d.Sequence != uint64(2*i+1) || string(d.Body) != fmt.Sprint(i) || d.Shard != bridge.Shard("shop", 32) || d.Pending != uint64(9-i) {
 			t.Errorf("command %d = %+v", i, d)
 		}
 		if d.HeaderValue("Nats-Msg-Id") != fmt.Sprintf("shop-%d", i) || time.Since(d.Stored) > time.Hour {
@@ -48,11 +48,7 @@ func TestReadSendGivesASessionsCommandsBySequence(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	last, err := b.LastSend(t.Context())
-	if err != nil || last != 20 {
-		t.Errorf("last sequence = %d, %v, want 20", last, err)
-	}
-	end, err := b.ReadSend(t.Context(), "shop", last+1, 100)
+	end, err := b.ReadSend(t.Context(), "shop", 21, 100)
 	if err != nil || len(end) != 0 {
 		t.Errorf("%d commands after the end (%v)", len(end), err)
 	}

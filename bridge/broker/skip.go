@@ -13,23 +13,24 @@ import (
 // asksAtOnce bounds the questions to a stream's leader that are on their way.
 const asksAtOnce = 32
 
-// LastSends gives the sequence of the last command of each session of a shard
-// that WA_SEND holds one of, as the stream's leader knows it. It is taken after
-// a LastSend that came before: what that counts is in it.
-func (b *Broker) LastSends(ctx context.Context, shard int) (map[string]uint64, error) {
+// LastSends gives the sequence of the last command in WA_SEND, and those of the
+// last command of each session of a shard that it holds one of, as its leader
+// knows them: the latter, of what is at or before the former at least.
+func (b *Broker) LastSends(ctx context.Context, shard int) (end uint64, last map[string]uint64, err error) {
 	stream, err := b.js.Stream(ctx, b.names.SendStream())
 	if err != nil {
-		return nil, fmt.Errorf("reading the sessions of shard %d: %w", shard, err)
+		return 0, nil, fmt.Errorf("reading the sessions of shard %d: %w", shard, err)
 	}
+	end = stream.CachedInfo().State.LastSeq
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.names.Outbox(shard, "*")))
 	if err != nil {
-		return nil, fmt.Errorf("reading the sessions of shard %d: %w", shard, err)
+		return 0, nil, fmt.Errorf("reading the sessions of shard %d: %w", shard, err)
 	}
 	var (
 		mu   sync.Mutex
 		asks errgroup.Group
 	)
-	last := make(map[string]uint64)
+	last = make(map[string]uint64)
 	asks.SetLimit(asksAtOnce)
 	for subject := range info.State.Subjects {
 		asks.Go(func() error {
@@ -44,9 +45,9 @@ func (b *Broker) LastSends(ctx context.Context, shard int) (map[string]uint64, e
 		})
 	}
 	if err := asks.Wait(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return last, nil
+	return end, last, nil
 }
 
 // SkipSend takes a shard's consumer, which nobody may be pulling from, to behind

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"wabridge/bridge"
-	"wabridge/codec"
 )
 
 // drained waits until every command has its outcome.
@@ -112,28 +111,7 @@ func TestFloodIsReadInOrderWhileItGoesOn(t *testing.T) {
 }
 
 func TestBacklogThroughKills(t *testing.T) {
-	for budget := range 120 {
-		run(t, func(w *world) { w.least, w.platform.window = 5, 2 }, func(w *world) {
-			for i := range 40 {
-				w.publish([]string{"15550142233", "15550142244"}[i%2], 1)
-			}
-			w.mu.Lock()
-			w.budget = budget
-			w.mu.Unlock()
-			w.deliverAll()
-			w.sweep(2 * time.Second)
-			w.kill()
-			w.start()
-			w.deliverAll()
-			w.drained(t)
-			w.inOrder(t)
-			for _, d := range w.send {
-				if got := w.word(d.Sequence); got != codec.StatusAccepted {
-					t.Errorf("killed after %d steps: %d came to %q", budget, d.Sequence, got)
-				}
-			}
-		})
-	}
+	throughKills(t, 5, 0, (*world).deliverAll)
 }
 
 // A session is handed over in the middle of its backlog, at whatever moment:

@@ -30,7 +30,7 @@ type command struct {
 
 	settler bridge.Settler // nil: acked unread, the cursor covers it
 	heard   time.Time      // when JetStream last heard that it is held
-	passed  bool           // neither a delivery nor a read brings it again
+	passed  bool           // of one that was recalled: neither a delivery nor a read brings it again
 	lane    *lane          // nil: it has no place in one
 	next    *command       // in its lane
 	out     bridge.Outgoing

@@ -41,6 +41,9 @@ func (s *Session) Detach(ctx context.Context, from, last uint64) error {
 	case <-apart:
 		return nil
 	case <-ctx.Done():
+		s.mu.Lock()
+		b.apart = nil // nobody waits any more
+		s.mu.Unlock()
 		return fmt.Errorf("detaching session %s: %w", s.cfg.Session, context.Cause(ctx))
 	case <-s.life:
 		return bridge.ErrClosed
@@ -60,24 +63,6 @@ func (s *Session) detached() bool {
 		}
 	}
 	return true
-}
-
-// count learns how much there is to be read.
-func (s *Session) count() error {
-	s.mu.Lock()
-	from, high := s.back.next, s.back.high
-	s.mu.Unlock()
-	batch, err := s.readSend(s.life, from, 1)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.back.uncounted, s.back.counted = false, high
-	if len(batch) > 0 {
-		s.back.behind = int(batch[0].Pending) + 1
-	}
-	return nil
 }
 
 // tellDetached is called with mu held wherever something may have made it so.

@@ -97,3 +97,42 @@ func (q *laneList) pop() *lane {
 	l.place, l.next = nowhere, nil
 	return l
 }
+
+// enterLane gives a command the last place in its conversation. It is called
+// with mu held.
+func (s *Session) enterLane(c *command) {
+	l := s.lanes[c.Conversation]
+	if l == nil {
+		l = s.newLane(c.Conversation)
+	}
+	c.lane = l
+	l.push(c)
+	if l.place == nowhere && !l.busy {
+		s.ready.push(l)
+	}
+}
+
+func (s *Session) newLane(key string) *lane {
+	var l *lane
+	if n := len(s.free); n > 0 {
+		l, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		l = &lane{}
+	}
+	l.key = key
+	l.pace = newLimiter(s.cfg.Limits.ConversationRate, s.cfg.Limits.ConversationBurst)
+	s.lanes[key] = l
+	return l
+}
+
+// dropLane forgets an empty lane, unless its limiter still remembers something.
+func (s *Session) dropLane(l *lane, now time.Time) {
+	if l.pace != nil && l.pace.TokensAt(now) < float64(l.pace.Burst()) {
+		return
+	}
+	delete(s.lanes, l.key)
+	*l = lane{}
+	if len(s.free) < 256 {
+		s.free = append(s.free, l)
+	}
+}

@@ -390,3 +390,33 @@ func (w *world) sweep(d time.Duration) {
 		synctest.Wait()
 	}
 }
+
+// throughKills has f go on with 40 commands, some of them delivered, until the
+// run is killed, after each number of steps: then all are delivered again, and
+// each has to come out accepted, in order. Least is what the session may hold.
+func throughKills(t *testing.T, least, delivered int, f func(*world)) {
+	t.Helper()
+	for budget := range 120 {
+		run(t, func(w *world) { w.least, w.platform.window = least, 2 }, func(w *world) {
+			for i := range 40 {
+				w.publish([]string{"15550142233", "15550142244"}[i%2], 1)
+			}
+			w.deliver(delivered)
+			w.mu.Lock()
+			w.budget = budget
+			w.mu.Unlock()
+			f(w)
+			w.sweep(2 * time.Second)
+			w.kill()
+			w.start()
+			w.deliverAll()
+			w.drained(t)
+			w.inOrder(t)
+			for _, d := range w.send {
+				if got := w.word(d.Sequence); got != codec.StatusAccepted {
+					t.Errorf("killed after %d steps: %d came to %q", budget, d.Sequence, got)
+				}
+			}
+		})
+	}
+}

@@ -133,7 +133,7 @@ func exerciseStreams(ctx context.Context, t *testing.T, b *broker.Broker) {
 	if commands, err = b.ReadSend(ctx, "nobody", 1, 10); err != nil || len(commands) != 0 {
 		t.Errorf("reading an empty backlog: %d commands, %v", len(commands), err)
 	}
-	if _, err := b.LastSend(ctx); err != nil {
+	if _, _, err := b.LastSends(ctx, 0); err != nil {
 		t.Error(err)
 	}
 	if _, _, _, err := b.Outcome(ctx, 1); err != nil {

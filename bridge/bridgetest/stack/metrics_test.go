@@ -20,7 +20,13 @@ import (
 // scrape reads /metrics and gives its lines.
 func scrape(t *testing.T, addr string) []string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
+	_, body := fetch(t, "http://"+addr+"/metrics")
+	return strings.Split(body, "\n")
+}
+
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,11 +35,11 @@ func scrape(t *testing.T, addr string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(res.Body)
 	if err := cmp.Or(err, res.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Split(string(body), "\n")
+	return res.StatusCode, string(text)
 }
 
 // exposed are the names of metrics and the labels of each, but for buckets.
@@ -98,8 +104,12 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for _, platform := range []string{bridge.PlatformChatAPI, bridge.PlatformCloudAPI} {
 		addr := bridgetest.FreeAddr(t)
 		s := New(t, Config{Platform: platform, App: func(c *app.Config) {
-			c.AdminAddr, c.Telemetry.Version = addr, "1.2.3"
+			c.AdminAddr, c.AdminPprof, c.Telemetry.Version = addr, platform == bridge.PlatformChatAPI, "1.2.3"
 		}})
+		status, _ := fetch(t, "http://"+addr+"/debug/pprof/goroutine?debug=1")
+		if served := status == http.StatusOK; served != (platform == bridge.PlatformChatAPI) {
+			t.Errorf("%s: profiles: %d", platform, status)
+		}
 		statuses := s.Follow(t, s.Names.RecvStream(), s.Names.Status(Demo))
 		received := s.Follow(t, s.Names.RecvStream(), s.Names.Recv(Demo))
 		s.Publish(t, Demo, "metrics", `{"to":"+15550142233","text":"hello"}`)
