@@ -75,8 +75,8 @@ type Host interface {
 	// It blocks while storing is behind; an error (ctx ended, ErrClosed) means
 	// it was not taken.
 	Receive(ctx context.Context, in *Inbound) error
-	// Position is the highest sequence of epoch that is known to be stored; 0
-	// where none is.
+	// Position is the sequence up to which every event of epoch is stored; 0 where
+	// none is. It blocks while events are on their way into the store.
 	Position(ctx context.Context, epoch string) (uint64, error)
 }
 

@@ -118,7 +118,12 @@ func (s *scene) state(t *testing.T, session string) bridge.State {
 func (s *scene) events(t *testing.T, session string) int {
 	t.Helper()
 	n := 0
-	err := s.b.ScanRecv(t.Context(), session, 1, func(uint64, map[string][]string) error { n++; return nil })
+	err := s.b.ScanRecv(t.Context(), 1, func(of string, _ map[string][]string) error {
+		if of == session {
+			n++
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

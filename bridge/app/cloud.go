@@ -331,7 +331,7 @@ func (c *cloud) visitor(id string) (*visitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.in, err = h.newInbound(id, v.store, v.out.Observe); err != nil {
+	if v.in, err = inbound.New(inbound.Config{Env: h.inbound, Session: id, Store: v.store, Observe: v.out.Observe}); err != nil {
 		return nil, err
 	}
 	c.visitors[id] = v

@@ -205,10 +205,10 @@ func (f *fleet) run(ctx context.Context) {
 	}
 }
 
-// saving bounds how many positions are on their way at once.
+// saving bounds how many shards save their positions at once.
 const saving = 16
 
-// keep saves how far the sessions' events are stored, and has the sessions
+// keep saves which events of the sessions are stored, and has the sessions
 // forget what is settled. It is apart from run: it waits for JetStream.
 func (f *fleet) keep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
@@ -221,16 +221,38 @@ func (f *fleet) keep(ctx context.Context) {
 		}
 		var saves errgroup.Group
 		saves.SetLimit(saving)
-		for _, s := range f.owned() {
-			for _, one := range s.all() {
-				if one.in.Moved() {
-					saves.Go(func() error { one.saveSoon(ctx); return nil })
-				}
+		if reached, ok := f.reached(ctx); ok {
+			least := uint64(saveAfter)
+			if n%saveEvery == 0 {
+				least = 1
 			}
-			if n%10 == 0 {
+			for _, s := range f.owned() {
+				saves.Go(func() error { s.keepPositions(ctx, reached, least); return nil })
+			}
+		}
+		if n%pruneEvery == 0 {
+			for _, s := range f.owned() {
 				saves.Go(func() error { s.prune(ctx); return nil })
 			}
 		}
 		_ = saves.Wait() // none of them fails
 	}
+}
+
+// pruneEvery is in how many seconds sessions forget once.
+const pruneEvery = 10
+
+// reached asks for the end of WA_RECV. false says that JetStream does not answer,
+// or that another replica may have stored what stands before that end.
+func (f *fleet) reached(ctx context.Context) (uint64, bool) {
+	end, err := f.host.broker.RecvEnd(ctx)
+	if err != nil {
+		f.host.log.Debug("reading the end of what is stored", "error", err)
+		return 0, false
+	}
+	if !f.host.may() {
+		return 0, false
+	}
+	f.host.inbound.Horizon.Store(end)
+	return end, true
 }

@@ -179,7 +179,7 @@ func TestAVisitorKnowsWhatTheOwnerHasSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	err = h.broker.ScanRecv(t.Context(), "shop", 1, func(uint64, map[string][]string) error { n++; return nil })
+	err = h.broker.ScanRecv(t.Context(), 1, func(string, map[string][]string) error { n++; return nil })
 	if err != nil || n != 1 {
 		t.Errorf("%d records, %v: want the status alone, as its command is settled", n, err)
 	}

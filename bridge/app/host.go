@@ -32,7 +32,8 @@ type host struct {
 	announcer   *announcer
 	shared      *broker.Store // for what has no order with a session's records
 	metrics     *metrics
-	inbound     *inbound.Metrics
+	inbound     *inbound.Env
+	recall      *recall
 	outbound    *outbound.Metrics
 	chatapi     *chatapi.Metrics
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
@@ -75,7 +76,8 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 	}
 	var errs [4]error
 	h.metrics, errs[0] = newMetrics(tel.MeterProvider())
-	h.inbound, errs[1] = inbound.NewMetrics(tel.MeterProvider(), h.names)
+	received, err := inbound.NewMetrics(tel.MeterProvider(), h.names)
+	errs[1] = err
 	h.outbound, errs[2] = outbound.NewMetrics(tel.MeterProvider(), h.names)
 	h.chatapi, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
 	if err := errors.Join(errs[:]...); err != nil {
@@ -97,6 +99,11 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 		return nil, err
 	}
 	h.media = media
+	h.recall = newRecall(b, h.state, h.log)
+	h.inbound = &inbound.Env{
+		Names: h.names, Found: b, Spill: spill{media}, Window: broker.Dedupe,
+		Logger: h.log, TracerProvider: tel.TracerProvider(), Metrics: received,
+	}
 	cloud, err := newCloud(ctx, h)
 	if err != nil {
 		return nil, err
@@ -124,8 +131,8 @@ func (h *host) faulty(id string, err error) {
 
 // newSession builds a session and reads where its backlog begins. It fails only
 // where JetStream does; a faulty definition gives a session that stands still
-// and says why. settled is what has been settled before.
-func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []uint64, of *shard) (_ *session, err error) {
+// and says why. settled is what has been settled before, past what is stored.
+func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []uint64, past inbound.Position, of *shard) (_ *session, err error) {
 	store := h.broker.NewStore(def.ID)
 	defer func() {
 		if err != nil {
@@ -142,7 +149,9 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 	if err != nil {
 		return nil, err
 	}
-	if s.in, err = h.newInbound(def.ID, s.store, s.out.Observe); err != nil {
+	if s.in, err = inbound.New(inbound.Config{
+		Env: h.inbound, Session: def.ID, Store: s.store, Observe: s.out.Observe, Past: past,
+	}); err != nil {
 		return nil, err
 	}
 	s.platform = h.platform(def, s)
@@ -170,14 +179,6 @@ func (h *host) newOrphans() *outbound.Orphans {
 		panic(fmt.Sprintf("holding commands of unknown sessions: %v", err))
 	}
 	return orphans
-}
-
-func (h *host) newInbound(id string, store bridge.Store, observe inbound.Observe) (*inbound.Session, error) {
-	return inbound.New(inbound.Config{
-		Session: id, Names: h.names, Store: store, Positions: positions{h.state},
-		Scan: h.broker, Found: h.broker, Spill: spill{h.media}, Observe: observe, Window: broker.Dedupe,
-		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.inbound,
-	})
 }
 
 // platform builds a session's platform, or one that stands still.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,6 @@ type session struct {
 	closing atomic.Bool
 	cancel  context.CancelFunc // ends the platform
 	done    chan struct{}
-	saving  sync.Mutex
 }
 
 // Changed implements bridge.Host.
@@ -71,8 +69,8 @@ func (s *session) start() {
 }
 
 // close ends the session in order: no more sends, the answers that are due taken
-// and the platform closed, the outcomes and everything else stored, the position
-// saved. What ctx leaves no time for is left to whoever takes over.
+// and the platform closed, the outcomes and everything else stored. What ctx
+// leaves no time for is left to whoever takes over.
 func (s *session) close(ctx context.Context) {
 	s.closing.Store(true)
 	// The platform sends no more and waits for the answers that are due, and it
@@ -85,7 +83,7 @@ func (s *session) close(ctx context.Context) {
 	case <-ctx.Done():
 		errs = append(errs, ctx.Err())
 	}
-	errs = append(errs, s.store.Close(ctx), s.save(ctx))
+	errs = append(errs, s.store.Close(ctx))
 	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 		s.log.Warn("closing a session", "session", s.def.ID, "error", err)
 	}
@@ -101,21 +99,6 @@ const zombieAfter = time.Minute
 func (s *session) zombie(now time.Time) bool {
 	return s.announcer.state(s.def.ID) == bridge.Connected &&
 		now.Sub(time.Unix(0, s.heard.Load())) > zombieAfter && s.out.Stalled(now, zombieAfter)
-}
-
-func (s *session) save(ctx context.Context) error {
-	s.saving.Lock()
-	defer s.saving.Unlock()
-	return s.in.Save(ctx)
-}
-
-// saveSoon saves the position; what fails is saved a second later.
-func (s *session) saveSoon(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := s.save(ctx); err != nil {
-		s.log.Debug("saving a position", "session", s.def.ID, "error", err)
-	}
 }
 
 // still is a session that does not run: it is paused, or its definition is

@@ -17,6 +17,7 @@ import (
 
 	"wabridge/bridge"
 	"wabridge/bridge/broker"
+	"wabridge/bridge/inbound"
 	"wabridge/bridge/outbound"
 )
 
@@ -34,6 +35,8 @@ type shard struct {
 	// for those that do not run; see note. turn guards it, and while sessions start
 	// beside each other, mu.
 	settled map[string][]uint64
+	// past is what is stored of the sessions that do not run; mu guards it.
+	past map[string]inbound.Position
 	// lost: another replica may be at work, so nothing is told of states any more.
 	lost atomic.Bool
 	over chan struct{} // closed once its life is over
@@ -49,6 +52,9 @@ type shard struct {
 	consumer *broker.Consumer
 	// mu orders the end of a session's wait among the orphans with deliveries.
 	mu sync.Mutex
+
+	saving sync.Mutex // held while positions are saved
+	saved  saved
 }
 
 func newShard(n int, h *host, note []byte) *shard {
@@ -83,6 +89,13 @@ func (s *shard) begin() {
 const starting = 16
 
 func (s *shard) open() error {
+	if s.past == nil {
+		found, err := s.host.recall.of(s.ctx, s.n)
+		if err != nil {
+			return err
+		}
+		s.past, s.saved.recv = found.Sessions, found.Recv
+	}
 	var starts errgroup.Group
 	starts.SetLimit(starting)
 	for _, def := range s.host.definitions.ofShard(s.n, s.host.shards) {
@@ -100,8 +113,9 @@ func (s *shard) open() error {
 func (s *shard) start(def bridge.Definition) error {
 	s.mu.Lock()
 	settled := slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled())
+	past := s.past[def.ID]
 	s.mu.Unlock()
-	one, err := s.host.newSession(s.ctx, def, settled, s)
+	one, err := s.host.newSession(s.ctx, def, settled, past, s)
 	if err != nil {
 		return fmt.Errorf("starting session %s: %w", def.ID, err)
 	}
@@ -112,6 +126,7 @@ func (s *shard) start(def bridge.Definition) error {
 		one.out.Deliver(d)
 	}
 	s.replace(func(m map[string]*session) { m[def.ID] = one })
+	delete(s.past, def.ID)
 	one.start()
 	return nil
 }
@@ -178,7 +193,11 @@ func (s *shard) redefine(id string) {
 		old.close(ctx)
 		s.stopConsumer(s.ctx)
 		s.settled[id] = old.out.Settled()
+		at, _ := old.in.Checkpoint()
+		s.mu.Lock()
+		s.past[id] = at
 		s.replace(func(m map[string]*session) { delete(m, id) })
+		s.mu.Unlock()
 	}
 	s.retry("defining a session again", func() error {
 		if def, exists := s.host.definitions.get(id); exists && s.all()[id] == nil {
@@ -235,6 +254,11 @@ func (s *shard) end(ctx context.Context) []byte {
 		s.log.Warn("rejecting commands of unknown sessions", "error", err)
 	}
 	s.prune(ctx) // a note holds no more than it must
+	if s.past != nil {
+		if err := s.savePositions(ctx, s.host.inbound.Horizon.Load(), 0); err != nil && ctx.Err() == nil {
+			s.log.Warn("handing a shard over", "error", err)
+		}
+	}
 	note := s.note()
 	s.sessions.Store(&map[string]*session{})
 	return note

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,26 +112,30 @@ func TestScanRecvReadsHeadersToTheEnd(t *testing.T) {
 	if err := support.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next := uint64(5)
-	err := b.ScanRecv(t.Context(), "shop", 5, func(sequence uint64, header map[string][]string) error {
-		if sequence != next || header["Nats-Msg-Id"][0] != fmt.Sprintf("shop:%d", next-1) {
-			return fmt.Errorf("sequence %d with %v, want %d", sequence, header, next)
+	next := 5
+	err := b.ScanRecv(t.Context(), 5, func(session string, header map[string][]string) error {
+		want := fmt.Sprintf("shop:%d", next-1)
+		if next == n+1 {
+			want = "support:0"
+		}
+		if id := header["Nats-Msg-Id"][0]; id != want || session != strings.Split(want, ":")[0] {
+			return fmt.Errorf("session %s with %v, want %s", session, header, want)
 		}
 		next++
 		return nil
 	})
-	if err != nil || next != n+1 {
-		t.Errorf("scanned up to %d of %d: %v", next-1, n, err)
+	if err != nil || next != n+2 {
+		t.Errorf("scanned up to %d of %d: %v", next-1, n+1, err)
 	}
-	never := func(sequence uint64, _ map[string][]string) error { return fmt.Errorf("sequence %d", sequence) }
-	if err := b.ScanRecv(t.Context(), "shop", n+1, never); err != nil {
+	if end, err := b.RecvEnd(t.Context()); err != nil || end != n+1 {
+		t.Errorf("the end is %d, %v; want %d", end, err, n+1)
+	}
+	never := func(session string, _ map[string][]string) error { return fmt.Errorf("a record of %s", session) }
+	if err := b.ScanRecv(t.Context(), n+2, never); err != nil {
 		t.Errorf("a scan behind the end: %v", err)
 	}
-	if err := b.ScanRecv(t.Context(), "nobody", 0, never); err != nil {
-		t.Errorf("a scan of a session without records: %v", err)
-	}
 	wanted := errors.New("no more")
-	if err := b.ScanRecv(t.Context(), "shop", 0, func(uint64, map[string][]string) error { return wanted }); !errors.Is(err, wanted) {
+	if err := b.ScanRecv(t.Context(), 0, func(string, map[string][]string) error { return wanted }); !errors.Is(err, wanted) {
 		t.Errorf("error of the callback: %v", err)
 	}
 	// Readers leave no consumer behind.
@@ -143,35 +148,14 @@ func TestScanRecvReadsHeadersToTheEnd(t *testing.T) {
 	}
 }
 
-// What most scans find, and that there is nothing, is read without a consumer.
-func TestScanRecvReadsAFewWithoutAConsumer(t *testing.T) {
-	s := bridgetest.NATS(t)
-	b := open(t, s)
-	store := b.NewStore("shop")
-	r := newRecorder()
-	for i := range 10 {
-		if err := store.Put(t.Context(), r.record("shop", i, nil)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := store.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	made, err := b.Conn().SubscribeSync("$JS.API.CONSUMER.CREATE.WA_RECV.>")
+func TestScanRecvOfAnEmptyStream(t *testing.T) {
+	b := open(t, bridgetest.NATS(t))
+	err := b.ScanRecv(t.Context(), 0, func(session string, _ map[string][]string) error { return fmt.Errorf("a record of %s", session) })
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	for from, want := range map[uint64]int{0: 10, 7: 4, 11: 0} {
-		n := 0
-		if err := b.ScanRecv(t.Context(), "shop", from, func(uint64, map[string][]string) error { n++; return nil }); err != nil || n != want {
-			t.Errorf("from %d: %d records, %v, want %d", from, n, err, want)
-		}
-	}
-	if err := b.Conn().Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if n, _, err := made.Pending(); err != nil || n != 0 {
-		t.Errorf("%d consumers were made (%v)", n, err)
+	if end, err := b.RecvEnd(t.Context()); err != nil || end != 0 {
+		t.Errorf("the end is %d, %v", end, err)
 	}
 }
 

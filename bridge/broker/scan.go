@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,60 +21,36 @@ const (
 	followAgain = 50 * time.Millisecond
 	// readerExpires removes a consumer of a reader that could not delete it.
 	readerExpires = time.Minute
-	// fewRecords and fewBytes are what a scan reads before it makes a consumer.
-	fewRecords = 64
-	fewBytes   = 1 << 20
 )
 
 // errEnough ends a scan early, without an error.
 var errEnough = errors.New("enough")
 
-// ScanRecv calls f with the sequence and headers of what WA_RECV holds of a
-// session, from a sequence to the end as it is now, in order. An error of f
-// ends the scan and is returned.
-//
-// Mostly that is a few records, as the sequence is one of a moment ago. They are
-// read with two requests: ten thousand sessions that connect at once would have
-// the server make, and remove, as many consumers.
-func (b *Broker) ScanRecv(ctx context.Context, session string, from uint64, f func(sequence uint64, header map[string][]string) error) error {
-	from, over, err := b.scanFew(ctx, session, max(from, 1), f)
-	if err == nil && !over {
-		err = b.scan(ctx, b.names.RecvStream(), jetstream.ConsumerConfig{
-			FilterSubjects: []string{b.names.Recv(session), b.names.Status(session), b.names.Event(session)},
-			DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-			OptStartSeq:    from,
-			HeadersOnly:    true,
-		}, func(m *nats.Msg, at position) error { return f(at.stream, m.Header) })
-	}
+// ScanRecv calls f with the session and the headers of what WA_RECV holds, from
+// a sequence to the end as it is now, in order. An error of f ends the scan and
+// is returned. It blocks until JetStream has answered or ctx ends.
+func (b *Broker) ScanRecv(ctx context.Context, from uint64, f func(session string, header map[string][]string) error) error {
+	err := b.scan(ctx, b.names.RecvStream(), jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   max(from, 1),
+		HeadersOnly:   true,
+	}, func(m *nats.Msg, _ position) error {
+		return f(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], m.Header)
+	})
 	if err != nil {
-		return fmt.Errorf("reading what is stored of session %s: %w", session, err)
+		return fmt.Errorf("reading what is stored: %w", err)
 	}
 	return nil
 }
 
-// scanFew begins a ScanRecv. It returns where to go on, or that it is over: that
-// the leader knows of nothing more.
-func (b *Broker) scanFew(ctx context.Context, session string, from uint64, f func(uint64, map[string][]string) error) (next uint64, over bool, err error) {
-	stream, subject := b.names.RecvStream(), b.names.Prefix()+".*."+session
-	found, err := b.directBatch(ctx, stream, getRequest{Seq: from, NextFor: subject, Batch: fewRecords, MaxBytes: fewBytes})
+// RecvEnd is a sequence that WA_RECV has reached: that of its last record, 0
+// where it has none. It blocks until JetStream answers or ctx ends.
+func (b *Broker) RecvEnd(ctx context.Context) (uint64, error) {
+	end, err := b.end(ctx, b.names.RecvStream(), nil)
 	if err != nil {
-		return from, false, err
+		return 0, fmt.Errorf("reading the end of what is stored: %w", err)
 	}
-	for _, m := range found {
-		if err := f(m.sequence, m.header); err != nil {
-			return from, false, err
-		}
-		from = m.sequence + 1
-	}
-	if len(found) == fewRecords {
-		return from, false, nil
-	}
-	// A copy that lags may have answered: only the leader knows the end.
-	_, err = b.leaderGet(ctx, stream, getRequest{Seq: from, NextFor: subject})
-	if errors.Is(err, bridge.ErrNotFound) {
-		return from, true, nil
-	}
-	return from, false, err
+	return end, nil
 }
 
 // FindRecv reports whether a message with this Nats-Msg-Id was stored on
@@ -160,8 +137,12 @@ func continueBehind(config *jetstream.ConsumerConfig, sequence uint64) {
 	config.OptStartSeq = sequence + 1
 }
 
-// end is the sequence of the last message on any of the subjects.
+// end is the sequence of the last message on any of the subjects, or on any at
+// all where none is named.
 func (b *Broker) end(ctx context.Context, stream string, subjects []string) (uint64, error) {
+	if len(subjects) == 0 {
+		return b.lastOf(ctx, stream, ">")
+	}
 	var end uint64
 	for _, subject := range subjects {
 		last, err := b.lastOf(ctx, stream, subject)

@@ -75,6 +75,7 @@ func (f *flight) finish(st bridge.Stored, r result) {
 		f.session.mu.Lock()
 		err = f.session.settle(f.in, recv, st.Err)
 		f.session.mu.Unlock()
+		f.session.land(f.in)
 	}
 	f.end(r, err)
 }
@@ -82,14 +83,14 @@ func (f *flight) finish(st bridge.Stored, r result) {
 // end closes the span, counts, and tells the Acker.
 func (f *flight) end(r result, err error) {
 	s := f.session
-	s.cfg.Metrics.count(f.stream, r)
+	s.env.Metrics.count(f.stream, r)
 	if f.stream == streamRecv && r == stored && !f.at.IsZero() {
-		s.cfg.Metrics.age(f.at)
+		s.env.Metrics.age(f.at)
 	}
 	endSpan(f.span, r)
 	if r == tooLarge {
-		s.cfg.Logger.Error("inbound not stored: the NATS server's max_payload is too small",
-			slog.String("session", s.cfg.Session), slog.String("subject", f.record.Subject),
+		s.env.Logger.Error("inbound not stored: the NATS server's max_payload is too small",
+			slog.String("session", s.id), slog.String("subject", f.record.Subject),
 			slog.Int("size", len(f.record.Body)))
 	}
 	codec.ReturnHeader(f.record.Header)

@@ -20,15 +20,10 @@ const session = "shop"
 
 // The fakes are functions.
 type (
-	scanFunc  func(ctx context.Context, session string, from uint64, f func(uint64, map[string][]string) error) error
 	findFunc  func(ctx context.Context, session string, since time.Time, msgID string) (bool, error)
 	spillFunc func(ctx context.Context, name string, r io.Reader) (string, error)
 	putFunc   func(ctx context.Context, r *bridge.Record) error
 )
-
-func (f scanFunc) ScanRecv(ctx context.Context, session string, from uint64, each func(uint64, map[string][]string) error) error {
-	return f(ctx, session, from, each)
-}
 
 func (f findFunc) FindRecv(ctx context.Context, session string, since time.Time, msgID string) (bool, error) {
 	return f(ctx, session, since, msgID)
@@ -39,30 +34,6 @@ func (f spillFunc) Put(ctx context.Context, name string, r io.Reader) (string, e
 }
 
 func (f putFunc) Put(ctx context.Context, r *bridge.Record) error { return f(ctx, r) }
-
-// positions keeps one position.
-type positions struct {
-	mu    sync.Mutex
-	p     inbound.Position
-	saves int
-	err   error
-}
-
-func (p *positions) Load(context.Context, string) (inbound.Position, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.p, p.err
-}
-
-func (p *positions) Save(_ context.Context, _ string, to inbound.Position) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.p = to
-		p.saves++
-	}
-	return p.err
-}
 
 // memory is a store that answers when it is told to.
 type memory struct {
@@ -133,15 +104,14 @@ func config(t testing.TB, store bridge.Store) inbound.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inbound.Config{
-		Session: session, Names: names, Store: store, Positions: new(positions),
-		Scan:  scanFunc(func(context.Context, string, uint64, func(uint64, map[string][]string) error) error { return nil }),
+	return inbound.Config{Session: session, Store: store, Env: &inbound.Env{
+		Names: names,
 		Found: findFunc(func(context.Context, string, time.Time, string) (bool, error) { return false, nil }),
 		Spill: spillFunc(func(_ context.Context, name string, r io.Reader) (string, error) {
 			_, err := io.Copy(io.Discard, r)
 			return name, err
 		}),
-	}
+	}}
 }
 
 func newSession(t testing.TB, cfg inbound.Config) *inbound.Session {

@@ -75,7 +75,7 @@ func (s *Session) spill(ctx context.Context, f *flight) (*flight, error) {
 	body := f.record.Body
 	o := object{Size: len(body), SHA256: sha256Hex(body)}
 	var err error
-	if o.Object, err = s.cfg.Spill.Put(ctx, s.cfg.Session+"/"+o.SHA256, bytes.NewReader(body)); err != nil {
+	if o.Object, err = s.env.Spill.Put(ctx, s.id+"/"+o.SHA256, bytes.NewReader(body)); err != nil {
 		return nil, err
 	}
 	stub := &flight{session: s, in: f.in, stream: f.stream, span: f.span}

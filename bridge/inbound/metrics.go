@@ -69,7 +69,7 @@ type Metrics struct {
 func NewMetrics(mp metric.MeterProvider, names bridge.Names) (*Metrics, error) {
 	m := new(Metrics)
 	var labels [streams][results]metric.ObserveOption
-	for st, d := range destinations(names, "{session}") {
+	for st, d := range destinations(names) {
 		for r := range results {
 			labels[st][r] = metric.WithAttributeSet(attribute.NewSet(
 				semconv.MessagingDestinationTemplate(d.template), attribute.String("result", r.String())))

@@ -58,18 +58,6 @@ func (s *stored) Put(ctx context.Context, r *bridge.Record) error {
 	return nil
 }
 
-func (s *stored) ScanRecv(ctx context.Context, session string, from uint64, f func(uint64, map[string][]string) error) error {
-	for _, m := range s.all(ctx, "WA_RECV", from) {
-		if !strings.HasSuffix(m.Subject, "."+session) {
-			continue
-		}
-		if err := f(m.Sequence, m.Header); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *stored) FindRecv(ctx context.Context, session string, since time.Time, msgID string) (bool, error) {
 	for _, m := range s.all(ctx, "WA_RECV", 1) {
 		if strings.HasSuffix(m.Subject, "."+session) && !m.Time.Before(since) && m.Header.Get("Nats-Msg-Id") == msgID {
@@ -96,10 +84,10 @@ func (s *stored) all(ctx context.Context, stream string, from uint64) []*jetstre
 	return msgs
 }
 
-func (s *stored) session(t *testing.T, pos inbound.Positions) *inbound.Session {
+func (s *stored) session(t *testing.T, past inbound.Position) *inbound.Session {
 	t.Helper()
 	cfg := config(t, s)
-	cfg.Scan, cfg.Found, cfg.Positions = s, s, pos
+	cfg.Found, cfg.Past = s, past
 	cfg.Spill = spillFunc(func(ctx context.Context, name string, r io.Reader) (string, error) {
 		media, err := s.js.ObjectStore(ctx, "wa_media")
 		if err != nil {
@@ -113,7 +101,7 @@ func (s *stored) session(t *testing.T, pos inbound.Positions) *inbound.Session {
 
 func TestBytesPassThrough(t *testing.T) {
 	s := newStored(t)
-	in := s.session(t, new(positions))
+	in := s.session(t, inbound.Position{})
 	inner := `{ "from" : "15550142233",` + "\n\t" + `"id":"wamid.1" ,"timestamp":"1795430000","type":"text",` +
 		`"text":{"body":"a < b & c \/ d \u00e9 é 😀 \ud83d\ude00"},  "unknown":[9007199254740993, 1.50, -0.0e+1, {}, [ ] ],"x":null }`
 	bodies := []string{
@@ -144,7 +132,7 @@ func TestBytesPassThrough(t *testing.T) {
 
 func TestRepeatsAreStoredOnce(t *testing.T) {
 	s := newStored(t)
-	in := s.session(t, new(positions))
+	in := s.session(t, inbound.Position{})
 	heard := new(acks)
 	for range 3 {
 		for _, give := range []bridge.Inbound{
@@ -175,7 +163,7 @@ func TestCorpus(t *testing.T) {
 		t.Fatalf("got %d files, %v", len(files), err)
 	}
 	s := newStored(t)
-	in := s.session(t, new(positions))
+	in := s.session(t, inbound.Position{})
 	subjects := map[codec.PartKind]string{
 		codec.PartMessage: "wa.recv.shop", codec.PartStatus: "wa.status.shop", codec.PartEvent: "wa.event.shop", codec.PartPoison: "wa.dead.shop",
 	}
@@ -217,7 +205,7 @@ func TestCorpus(t *testing.T) {
 
 func TestTooLargeForNATS(t *testing.T) {
 	s := newStored(t, bridgetest.MaxPayload(64<<10))
-	in := s.session(t, new(positions))
+	in := s.session(t, inbound.Position{})
 	heard := new(acks)
 	give := []*bridge.Inbound{padded(1, 10), padded(2, 100<<10), padded(3, 10), {
 		Kind: bridge.KindPoison, Data: bytes.Repeat([]byte("x"), 100<<10), Reason: "not JSON", Epoch: "e1", Sequence: 4,
@@ -261,48 +249,42 @@ func TestTooLargeForNATS(t *testing.T) {
 
 func TestPositionFromTheStream(t *testing.T) {
 	s := newStored(t)
-	saved := new(positions)
-	first := s.session(t, saved)
+	first := s.session(t, inbound.Position{})
 	for n := 1; n <= 5; n++ {
 		receive(t, first, numbered("e1", n))
 	}
-	if err := first.Save(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for n := 6; n <= 8; n++ { // after the last save: then it dies
+	past, _ := first.Checkpoint()
+	for n := 6; n <= 8; n++ { // after the last checkpoint: then it dies
 		receive(t, first, numbered("e1", n))
 	}
-	other, err := inbound.New(func() inbound.Config {
-		cfg := config(t, s)
-		cfg.Session = "support"
-		return cfg
-	}())
-	if err != nil {
-		t.Fatal(err)
+	for _, m := range s.all(t.Context(), "WA_RECV", 6) {
+		past.Found(m.Header)
 	}
-	receive(t, other, numbered("e1", 50))
-
-	second := s.session(t, saved)
-	for epoch, want := range map[string]uint64{"e1": 8, "e2": 0} {
-		if got, err := second.Position(t.Context(), epoch); err != nil || got != want {
-			t.Errorf("epoch %s: got %d, %v; want %d", epoch, got, err, want)
+	second := s.session(t, past)
+	for _, want := range []struct {
+		epoch    string
+		sequence uint64
+	}{{"e1", 8}, {"e2", 0}} {
+		if got, err := second.Position(t.Context(), want.epoch); err != nil || got != want.sequence {
+			t.Errorf("epoch %s: got %d, %v; want %d", want.epoch, got, err, want.sequence)
 		}
 	}
 	receive(t, second, numbered("e2", 1))
 	receive(t, second, numbered("e2", 2))
-	third := s.session(t, saved) // nothing of e2 was saved
-	if got, err := third.Position(t.Context(), "e2"); err != nil || got != 2 {
-		t.Errorf("got %d, %v; want 2", got, err)
-	}
-	fresh := s.session(t, new(positions)) // nothing at all was saved
-	if got, err := fresh.Position(t.Context(), "e2"); err != nil || got != 2 {
-		t.Errorf("got %d, %v; want 2", got, err)
+	for name, from := range map[string]int{"nothing of e2 was saved": 6, "nothing at all was saved": 1} {
+		var past inbound.Position
+		for _, m := range s.all(t.Context(), "WA_RECV", uint64(from)) {
+			past.Found(m.Header)
+		}
+		if got, err := s.session(t, past).Position(t.Context(), "e2"); err != nil || got != 2 {
+			t.Errorf("%s: got %d, %v; want 2", name, got, err)
+		}
 	}
 }
 
 func TestWebhookOfTheSeventhDay(t *testing.T) {
 	s := newStored(t)
-	in := s.session(t, new(positions))
+	in := s.session(t, inbound.Position{})
 	receive(t, in, old(1, 0))
 	seventh := old(1, 0)
 	seventh.Data = []byte(strings.Replace(string(seventh.Data), `"timestamp":"`, `"timestamp":"1600000000","was":"`, 1))

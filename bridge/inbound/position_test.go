@@ -3,100 +3,96 @@ package inbound_test
 import (
 	"context"
 	"errors"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"wabridge/bridge"
 	"wabridge/bridge/inbound"
 )
 
-func TestSaveOnlyWhatMoved(t *testing.T) {
-	var records []*bridge.Record
-	cfg := config(t, prompt(&records))
-	saved := new(positions)
-	cfg.Positions = saved
+func TestCheckpoint(t *testing.T) {
+	const nothing = math.MaxUint64
+	store := new(memory)
+	cfg := config(t, store)
 	s := newSession(t, cfg)
-	save := func(wantSaves int, want inbound.Position) {
+	expect := func(want inbound.Position, behind uint64) {
 		t.Helper()
-		if err := s.Save(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if saved.saves != wantSaves || saved.p != want {
-			t.Errorf("saved %d times, %+v; want %d, %+v", saved.saves, saved.p, wantSaves, want)
+		if got, from := s.Checkpoint(); !reflect.DeepEqual(got, want) || from != behind {
+			t.Errorf("stored %+v, the rest behind %d; want %+v, %d", got, from, want, behind)
 		}
 	}
-	save(0, inbound.Position{})
+	expect(inbound.Position{}, nothing)
 	receive(t, s, old(1, 0)) // not numbered
-	save(0, inbound.Position{})
+	expect(inbound.Position{}, nothing)
+	store.answer(bridge.Stored{Sequence: 30})
+	cfg.Horizon.Store(40)
 	receive(t, s, numbered("e1", 1))
-	want := inbound.Position{Epoch: "e1", Sequence: 1, Recv: 2}
-	save(1, want)
-	save(1, want)
-	receive(t, s, numbered("e1", 1)) // again
-	want.Recv = 3
-	save(2, want)
+	cfg.Horizon.Store(50)
+	receive(t, s, numbered("e1", 2))
+	expect(inbound.Position{}, 40)
+	store.answer(bridge.Stored{Sequence: 52})
+	expect(inbound.Position{Epoch: "e1", Sequence: 1}, 52)
+	store.answer(bridge.Stored{Sequence: 54})
+	expect(inbound.Position{Epoch: "e1", Sequence: 2}, nothing)
 	// A dead letter stands in another stream.
-	receive(t, s, &bridge.Inbound{Kind: bridge.KindPoison, Epoch: "e1", Sequence: 2})
-	want.Sequence = 2
-	save(3, want)
+	receive(t, s, &bridge.Inbound{Kind: bridge.KindPoison, Epoch: "e1", Sequence: 3})
+	receive(t, s, numbered("e1", 4))
+	store.answer(bridge.Stored{Sequence: 900})
+	expect(inbound.Position{Epoch: "e1", Sequence: 3}, 54)
+	store.answer(bridge.Stored{Sequence: 55, Duplicate: true})
+	// One that is refused leaves a gap.
+	receive(t, s, numbered("e1", 5))
+	receive(t, s, numbered("e1", 6))
+	store.answer(bridge.Stored{Err: bridge.ErrTooLarge})
+	store.answer(bridge.Stored{Sequence: 60})
+	expect(inbound.Position{Epoch: "e1", Sequence: 4, Ahead: inbound.Runs{{Low: 6, High: 6}}}, nothing)
+	receive(t, s, numbered("e1", 5))
+	store.answer(bridge.Stored{Sequence: 61})
+	expect(inbound.Position{Epoch: "e1", Sequence: 6}, nothing)
 	receive(t, s, numbered("e2", 1))
-	want = inbound.Position{Epoch: "e2", Sequence: 1, Recv: 5}
-	save(4, want)
-
-	saved.err = errors.New("JetStream is away")
+	store.answer(bridge.Stored{Sequence: 62})
+	expect(inbound.Position{Epoch: "e2", Sequence: 1}, nothing)
+	// What was under way when the store was closed may be stored all the same.
 	receive(t, s, numbered("e2", 2))
-	if err := s.Save(t.Context()); !errors.Is(err, saved.err) {
-		t.Errorf("got %v", err)
-	}
-	saved.err = nil
-	save(5, inbound.Position{Epoch: "e2", Sequence: 2, Recv: 6})
+	receive(t, s, numbered("e2", 3))
+	store.answer(bridge.Stored{Err: bridge.ErrClosed})
+	store.answer(bridge.Stored{Sequence: 64})
+	expect(inbound.Position{Epoch: "e2", Sequence: 1, Ahead: inbound.Runs{{Low: 3, High: 3}}}, 62)
 }
 
-func TestPosition(t *testing.T) {
+func TestFound(t *testing.T) {
 	header := func(epoch, sequence string) map[string][]string {
 		return map[string][]string{"Wa-Epoch": {epoch}, "Wa-Sequence": {sequence}}
 	}
-	type entry struct {
-		at uint64
-		h  map[string][]string
-	}
 	for name, tt := range map[string]struct {
-		saved    inbound.Position
-		stream   []entry
-		wantFrom uint64
-		want     uint64
+		saved  inbound.Position
+		stream []map[string][]string
+		want   uint64
 	}{
-		"nothing":          {wantFrom: 1},
-		"saved, no more":   {saved: inbound.Position{Epoch: "e1", Sequence: 9, Recv: 40}, wantFrom: 41, want: 9},
-		"only poison":      {saved: inbound.Position{Epoch: "e1", Sequence: 9}, wantFrom: 1, want: 9},
-		"one missing":      {saved: inbound.Position{Epoch: "e1", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e1", "10")}, {42, header("e1", "12")}}, wantFrom: 41, want: 10},
-		"repaired late":    {saved: inbound.Position{Epoch: "e1", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e1", "11")}, {42, header("e1", "12")}, {43, header("e1", "10")}}, wantFrom: 41, want: 12},
-		"joined late":      {stream: []entry{{41, header("e1", "11")}, {42, header("e1", "12")}}, wantFrom: 1},
-		"saved and more":   {saved: inbound.Position{Epoch: "e1", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e1", "10")}, {44, header("e1", "11")}}, wantFrom: 41, want: 11},
-		"repeats":          {saved: inbound.Position{Epoch: "e1", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e1", "3")}}, wantFrom: 41, want: 9},
-		"of another epoch": {saved: inbound.Position{Epoch: "e0", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e0", "10")}}, wantFrom: 41},
-		"a new epoch":      {saved: inbound.Position{Epoch: "e0", Sequence: 9, Recv: 40}, stream: []entry{{41, header("e0", "10")}, {42, header("e1", "1")}}, wantFrom: 41, want: 1},
-		"not ours":         {stream: []entry{{1, nil}, {2, header("e1", "x")}, {3, header("e1", "")}}, wantFrom: 1},
+		"nothing":          {},
+		"saved, no more":   {saved: inbound.Position{Epoch: "e1", Sequence: 9}, want: 9},
+		"one missing":      {saved: inbound.Position{Epoch: "e1", Sequence: 9}, stream: []map[string][]string{header("e1", "10"), header("e1", "12")}, want: 10},
+		"repaired late":    {saved: inbound.Position{Epoch: "e1", Sequence: 9}, stream: []map[string][]string{header("e1", "11"), header("e1", "12"), header("e1", "10")}, want: 12},
+		"repaired later":   {saved: inbound.Position{Epoch: "e1", Sequence: 9, Ahead: inbound.Runs{{Low: 11, High: 12}}}, stream: []map[string][]string{header("e1", "10")}, want: 12},
+		"joined late":      {stream: []map[string][]string{header("e1", "11"), header("e1", "12")}},
+		"saved and more":   {saved: inbound.Position{Epoch: "e1", Sequence: 9}, stream: []map[string][]string{header("e1", "10"), header("e1", "11")}, want: 11},
+		"repeats":          {saved: inbound.Position{Epoch: "e1", Sequence: 9}, stream: []map[string][]string{header("e1", "3")}, want: 9},
+		"of another epoch": {saved: inbound.Position{Epoch: "e0", Sequence: 9}, stream: []map[string][]string{header("e0", "10")}},
+		"a new epoch":      {saved: inbound.Position{Epoch: "e0", Sequence: 9}, stream: []map[string][]string{header("e0", "10"), header("e1", "1")}, want: 1},
+		"not ours":         {stream: []map[string][]string{nil, header("e1", "x"), header("e1", ""), header("", "1")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var from uint64
 			cfg := config(t, new(memory))
-			cfg.Positions = &positions{p: tt.saved}
-			cfg.Scan = scanFunc(func(_ context.Context, id string, start uint64, f func(uint64, map[string][]string) error) error {
-				from = start
-				if id != session {
-					t.Errorf("scanned session %q", id)
-				}
-				for _, e := range tt.stream {
-					if err := f(e.at, e.h); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			cfg.Past = tt.saved
+			for _, h := range tt.stream {
+				cfg.Past.Found(h)
+			}
 			got, err := newSession(t, cfg).Position(t.Context(), "e1")
-			if err != nil || got != tt.want || from != tt.wantFrom {
-				t.Errorf("got %d from %d, %v; want %d from %d", got, from, err, tt.want, tt.wantFrom)
+			if err != nil || got != tt.want {
+				t.Errorf("got %d, %v; want %d", got, err, tt.want)
 			}
 		})
 	}
@@ -107,16 +103,10 @@ func TestPosition(t *testing.T) {
 func TestEventsBehindAMissingOne(t *testing.T) {
 	store := new(memory)
 	cfg := config(t, store)
-	saved := &positions{p: inbound.Position{Epoch: "e1", Sequence: 2, Recv: 40}}
-	cfg.Positions = saved
-	cfg.Scan = scanFunc(func(_ context.Context, _ string, _ uint64, f func(uint64, map[string][]string) error) error {
-		for at, n := range []string{"4", "5", "7"} {
-			if err := f(uint64(41+at), map[string][]string{"Wa-Epoch": {"e1"}, "Wa-Sequence": {n}}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	cfg.Past = inbound.Position{Epoch: "e1", Sequence: 2}
+	for _, n := range []string{"4", "5", "7"} {
+		cfg.Past.Found(map[string][]string{"Wa-Epoch": {"e1"}, "Wa-Sequence": {n}})
+	}
 	s := newSession(t, cfg)
 	if got, err := s.Position(t.Context(), "e1"); err != nil || got != 2 {
 		t.Fatalf("got %d, %v; want 2", got, err)
@@ -142,21 +132,43 @@ func TestEventsBehindAMissingOne(t *testing.T) {
 			t.Errorf("ack %d is of %d: %v", i, in.Sequence, heard.errs[i])
 		}
 	}
-	if err := s.Save(t.Context()); err != nil || heard.len() != 7 || (saved.p != inbound.Position{Epoch: "e1", Sequence: 9, Recv: 53}) {
-		t.Errorf("acked %d, saved %+v, %v", heard.len(), saved.p, err)
+	if at, _ := s.Checkpoint(); heard.len() != 7 || at.Sequence != 9 || len(at.Ahead) != 0 {
+		t.Errorf("acked %d, stored %+v", heard.len(), at)
 	}
 }
 
-func TestPositionThatCannotBeRead(t *testing.T) {
-	away := errors.New("JetStream is away")
-	cfg := config(t, new(memory))
-	cfg.Positions = &positions{err: away}
-	if _, err := newSession(t, cfg).Position(t.Context(), "e1"); !errors.Is(err, away) {
-		t.Errorf("got %v", err)
-	}
-	cfg = config(t, new(memory))
-	cfg.Scan = scanFunc(func(context.Context, string, uint64, func(uint64, map[string][]string) error) error { return away })
-	if _, err := newSession(t, cfg).Position(t.Context(), "e1"); !errors.Is(err, away) {
-		t.Errorf("got %v", err)
-	}
+// TestPositionWaitsForWhatIsUnderWay: events that the store still has are stored
+// or refused before a platform is told where to go on.
+func TestPositionWaitsForWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory)
+		s := newSession(t, config(t, store))
+		receive(t, s, numbered("e1", 1))
+		receive(t, s, numbered("e1", 2))
+		var got uint64
+		over := make(chan error)
+		go func() {
+			var err error
+			got, err = s.Position(t.Context(), "e1")
+			over <- err
+		}()
+		store.answer(bridge.Stored{})
+		synctest.Wait()
+		select {
+		case <-over:
+			t.Fatalf("got %d while an event was under way", got)
+		default:
+		}
+		store.answer(bridge.Stored{})
+		if err := <-over; err != nil || got != 2 {
+			t.Errorf("got %d, %v; want 2", got, err)
+		}
+
+		receive(t, s, numbered("e1", 3))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Position(ctx, "e1"); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want that the wait ended", err)
+		}
+	})
 }

@@ -66,7 +66,7 @@ func (f *flight) message() (fault string) {
 	s := f.session
 	f.at = m.Timestamp
 	f.to(streamRecv, f.in.Data)
-	f.attributes(s.cfg.Session+":"+identifier(m.ID), "whatsapp.message."+token(m.Type), m.Conversation)
+	f.attributes(s.id+":"+identifier(m.ID), "whatsapp.message."+token(m.Type), m.Conversation)
 	return ""
 }
 
@@ -95,7 +95,7 @@ func (f *flight) report() (fault string) {
 		f.set(headerCommand, strconv.FormatUint(callback.Sequence, 10))
 	}
 	f.to(streamStatus, report.Append(make([]byte, 0, len(st.Raw)+256)))
-	id := s.cfg.Session + ":" + identifier(st.ID) + ":" + token(st.Status)
+	id := s.id + ":" + identifier(st.ID) + ":" + token(st.Status)
 	if st.Participant != "" {
 		id += ":" + identifier(st.Participant)
 	}
@@ -115,7 +115,7 @@ func (f *flight) event() (fault string) {
 		at = f.in.Time.UTC().AppendFormat(nil, time.RFC3339Nano)
 	}
 	f.to(streamEvent, f.in.Data)
-	id := s.cfg.Session + ":event:" + newDigest().add(at).add([]byte(e.Field)).add(e.Value).hex()
+	id := s.id + ":event:" + newDigest().add(at).add([]byte(e.Field)).add(e.Value).hex()
 	f.attributes(id, "whatsapp.event."+token(e.Field), "")
 	return ""
 }
@@ -135,13 +135,13 @@ func (f *flight) dead(reason string) {
 	if in.Sequence > 0 {
 		d.add([]byte(in.Epoch)).add(strconv.AppendUint(nil, in.Sequence, 10))
 	}
-	f.set(headerMsgID, s.cfg.Session+":dead:"+d.hex())
+	f.set(headerMsgID, s.id+":dead:"+d.hex())
 	f.set(headerReason, oneLine(reason))
 	f.set(headerClass, codec.Invalid.String())
 	f.set(headerSize, strconv.FormatInt(size, 10))
 	f.set(headerSHA256, oneLine(sum))
-	s.warn.Do(func() {
-		s.cfg.Logger.Warn("dead letter: what the platform said cannot be read", slog.String("session", s.cfg.Session),
+	s.env.warn.Do(func() {
+		s.env.Logger.Warn("dead letter: what the platform said cannot be read", slog.String("session", s.id),
 			slog.String("reason", oneLine(reason)), slog.Int64("size", size))
 	})
 }
@@ -149,7 +149,7 @@ func (f *flight) dead(reason string) {
 // to says where the record goes and what its body is.
 func (f *flight) to(st stream, body []byte) {
 	f.stream = st
-	f.record.Subject = f.session.streams[st].subject
+	f.record.Subject = f.session.env.streams[st].of(f.session.id)
 	f.record.Body = body
 }
 

@@ -9,7 +9,7 @@ import (
 // TestRuns compares runs with a set.
 func TestRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var r runs
+		var r Runs
 		set := map[uint64]bool{}
 		for _, n := range rapid.SliceOf(rapid.Uint64Range(1, 40)).Draw(t, "sequences") {
 			r.add(n)

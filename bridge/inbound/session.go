@@ -5,15 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync"
 	"time"
-
-	"go.opentelemetry.io/otel/metric/noop"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
-	"golang.org/x/time/rate"
 
 	"wabridge/bridge"
 	"wabridge/codec"
@@ -21,21 +14,6 @@ import (
 
 // DefaultWindow is the duplicates window of WA_RECV.
 const DefaultWindow = 2 * time.Hour
-
-// Positions keeps how far a session's events are stored.
-type Positions interface {
-	// Load returns the zero Position where none was saved.
-	Load(ctx context.Context, session string) (Position, error)
-	Save(ctx context.Context, session string, p Position) error
-}
-
-// Scan reads back what is stored of a session.
-type Scan interface {
-	// ScanRecv calls f for every message of the session in WA_RECV, whatever its
-	// subject, from the stream sequence from on to the end, in order. It ends
-	// with f's error.
-	ScanRecv(ctx context.Context, session string, from uint64, f func(sequence uint64, header map[string][]string) error) error
-}
 
 // Found looks for one message.
 type Found interface {
@@ -57,102 +35,55 @@ type Observe func(ctx context.Context, status *codec.Status, callback codec.Call
 
 // Config says what a Session works with.
 type Config struct {
+	*Env // Required.
 	// Session is the session's id. Required.
 	Session string
-	// Names are the deployment's subjects. Required.
-	Names bridge.Names
 	// Store takes the records, in order. Required, and not shared with another
 	// Session.
 	Store bridge.Store
-	// Positions, Scan, Found and Spill are required.
-	Positions Positions
-	Scan      Scan
-	Found     Found
-	Spill     Spill
 	// Observe may be nil.
 	Observe Observe
-	// Window is the duplicates window of WA_RECV; 0 means DefaultWindow.
-	Window time.Duration
-	// Logger, TracerProvider and Metrics may be nil: then nothing is logged,
-	// traced or counted. One Metrics serves all sessions.
-	Logger         *slog.Logger
-	TracerProvider trace.TracerProvider
-	Metrics        *Metrics
-}
-
-// Validate reports every fault of the configuration at once.
-func (c *Config) Validate() error {
-	var faults []error
-	if !bridge.ValidID(c.Session) {
-		faults = append(faults, fmt.Errorf("session id %q is not valid", c.Session))
-	}
-	if c.Names.Prefix() == "" {
-		faults = append(faults, errors.New("names are missing"))
-	}
-	for name, missing := range map[string]bool{
-		"store": c.Store == nil, "positions": c.Positions == nil, "scan": c.Scan == nil,
-		"found": c.Found == nil, "spill": c.Spill == nil,
-	} {
-		if missing {
-			faults = append(faults, errors.New(name+" is missing"))
-		}
-	}
-	if c.Window < 0 {
-		faults = append(faults, fmt.Errorf("window %s is negative", c.Window))
-	}
-	return errors.Join(faults...)
+	// Past is what is stored of the session already.
+	Past Position
 }
 
 // Session stores what one session's platform says.
 type Session struct {
-	cfg     Config
+	env     *Env
+	id      string
 	source  string
-	streams [streams]destination
-	tracer  trace.Tracer
-	// producer is what every span starts with; appending to it copies it.
-	producer []trace.SpanStartOption
+	store   bridge.Store
+	observe Observe
 	// turn is held while a record is put: it keeps others back while one that may
 	// be too large waits for its answer. A channel, so that waiting ends with ctx.
 	turn chan struct{}
-	warn rate.Sometimes
 
-	mu    sync.Mutex
-	tail  *flight  // the last record put, while it is in flight
-	gap   Position // the lowest numbered event that could not be stored; 0 without
-	pos   Position // how far events are stored
-	saved Position
-	ahead runs // what is stored behind pos
+	mu     sync.Mutex
+	tail   *flight // the last record put, while it is in flight
+	gap    gap
+	pos    Position      // what is stored of the numbered events
+	again  Runs          // what was ahead of the Position that the platform was told: it may come again
+	flying int           // numbered events between Receive and their end
+	since  uint64        // those stand in WA_RECV behind this sequence
+	unsure bool          // the store was closed over one that may be stored: since stays
+	landed chan struct{} // closed when none is flying; nil: nobody waits
 }
 
 // New returns a Session, or an error that names every fault of cfg.
 func New(cfg Config) (*Session, error) {
-	if err := cfg.Validate(); err != nil {
+	faults := []error{cfg.Env.prepare()}
+	if !bridge.ValidID(cfg.Session) {
+		faults = append(faults, fmt.Errorf("session id %q is not valid", cfg.Session))
+	}
+	if cfg.Store == nil {
+		faults = append(faults, errors.New("store is missing"))
+	}
+	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("configuring inbound: %w", err)
 	}
-	if cfg.Window == 0 {
-		cfg.Window = DefaultWindow
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = tracenoop.NewTracerProvider()
-	}
-	if cfg.Metrics == nil {
-		m, err := NewMetrics(noop.NewMeterProvider(), cfg.Names)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Metrics = m
-	}
 	return &Session{
-		cfg:      cfg,
-		source:   "/wabridge/" + cfg.Session,
-		streams:  destinations(cfg.Names, cfg.Session),
-		tracer:   cfg.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
-		producer: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
-		turn:     make(chan struct{}, 1),
-		warn:     rate.Sometimes{First: 10, Interval: time.Second},
+		env: cfg.Env, id: cfg.Session, source: "/wabridge/" + cfg.Session, store: cfg.Store, observe: cfg.Observe,
+		pos: cfg.Past, turn: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -164,9 +95,11 @@ func New(cfg Config) (*Session, error) {
 // Calls for one session are stored in the order in which they are made. Calls
 // made at the same time are stored in any order.
 func (s *Session) Receive(ctx context.Context, in *bridge.Inbound) error {
+	s.depart(in)
 	f := s.prepare(ctx, in)
 	if err := s.receive(ctx, f); err != nil {
-		s.cfg.Metrics.count(f.stream, refused)
+		s.land(in)
+		s.env.Metrics.count(f.stream, refused)
 		endSpan(f.span, refused)
 		return err
 	}
@@ -181,8 +114,8 @@ func (s *Session) receive(ctx context.Context, f *flight) error {
 	if repeated {
 		return s.repeat(ctx, f)
 	}
-	if f.command != nil && s.cfg.Observe != nil {
-		if err := s.cfg.Observe(ctx, &f.command.status, f.command.callback); err != nil {
+	if f.command != nil && s.observe != nil {
+		if err := s.observe(ctx, &f.command.status, f.command.callback); err != nil {
 			return fmt.Errorf("settling the command of a status: %w", err)
 		}
 	}
@@ -207,10 +140,10 @@ func (s *Session) repeated(ctx context.Context, f *flight) (bool, error) {
 	if f.in.Sequence > 0 {
 		return s.known(f.in), nil
 	}
-	if f.stream != streamRecv || f.at.IsZero() || time.Since(f.at) < s.cfg.Window-skew {
+	if f.stream != streamRecv || f.at.IsZero() || time.Since(f.at) < s.env.Window-skew {
 		return false, nil
 	}
-	return s.cfg.Found.FindRecv(ctx, s.cfg.Session, f.at.Add(-skew), f.msgID())
+	return s.env.Found.FindRecv(ctx, s.id, f.at.Add(-skew), f.msgID())
 }
 
 // repeat ends f as stored. Its Acker hears so after those of what was taken
@@ -234,7 +167,7 @@ func (s *Session) repeat(ctx context.Context, f *flight) error {
 
 // put gives f to the store.
 func (s *Session) put(ctx context.Context, f *flight) error {
-	if err := s.cfg.Store.Put(ctx, &f.record); err != nil {
+	if err := s.store.Put(ctx, &f.record); err != nil {
 		return fmt.Errorf("storing: %w", err)
 	}
 	s.mu.Lock()

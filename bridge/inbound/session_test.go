@@ -10,11 +10,11 @@ import (
 )
 
 func TestFaultsAreNamedAtOnce(t *testing.T) {
-	_, err := inbound.New(inbound.Config{Session: "no.dots", Window: -1})
+	_, err := inbound.New(inbound.Config{Session: "no.dots", Env: &inbound.Env{Window: -1}})
 	if err == nil {
 		t.Fatal("got no error")
 	}
-	for _, want := range []string{`"no.dots"`, "names", "store", "positions", "scan", "found", "spill", "window"} {
+	for _, want := range []string{`"no.dots"`, "names", "store", "found", "spill", "window"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}

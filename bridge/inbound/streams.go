@@ -13,15 +13,18 @@ const (
 	streams // how many there are
 )
 
-// destination names one subject of a session, and its template for spans and
-// metrics.
-type destination struct{ subject, template, span string }
+// destination makes one subject of every session, with its template for spans
+// and metrics.
+type destination struct {
+	of             func(session string) string
+	template, span string
+}
 
-func destinations(n bridge.Names, session string) [streams]destination {
+func destinations(n bridge.Names) [streams]destination {
 	var d [streams]destination
 	for st, of := range [streams]func(string) string{n.Recv, n.Status, n.Event, n.Dead} {
 		template := of("{session}")
-		d[st] = destination{subject: of(session), template: template, span: operation + " " + template}
+		d[st] = destination{of: of, template: template, span: operation + " " + template}
 	}
 	return d
 }

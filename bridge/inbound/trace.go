@@ -24,9 +24,9 @@ const (
 // the platform gave no trace context it is also the child of it, so that who
 // follows the command's trace id finds the statuses in it.
 func (f *flight) startSpan(ctx context.Context) {
-	d := &f.session.streams[f.stream]
+	d := &f.session.env.streams[f.stream]
 	ctx = extract(ctx, f.in.TraceParent, f.in.TraceState)
-	options := f.session.producer
+	options := f.session.env.producer
 	if f.command != nil {
 		origin := extract(ctx, f.command.callback.TraceParent, "")
 		if sc := trace.SpanContextFromContext(origin); sc.IsValid() {
@@ -36,7 +36,7 @@ func (f *flight) startSpan(ctx context.Context) {
 			}
 		}
 	}
-	ctx, f.span = f.session.tracer.Start(ctx, d.span, options...) //nolint:spancheck // endSpan ends it, when f ends
+	ctx, f.span = f.session.env.tracer.Start(ctx, d.span, options...) //nolint:spancheck // endSpan ends it, when f ends
 	propagation.TraceContext{}.Inject(ctx, carrier{f})
 	if !f.span.IsRecording() {
 		return
@@ -44,9 +44,9 @@ func (f *flight) startSpan(ctx context.Context) {
 	f.span.SetAttributes(
 		attribute.String("messaging.system", system),
 		semconv.MessagingOperationName(operation), semconv.MessagingOperationTypeSend,
-		semconv.MessagingDestinationName(d.subject), semconv.MessagingDestinationTemplate(d.template),
+		semconv.MessagingDestinationName(f.record.Subject), semconv.MessagingDestinationTemplate(d.template),
 		semconv.MessagingMessageBodySize(len(f.record.Body)),
-		attribute.String("wabridge.session", f.session.cfg.Session),
+		attribute.String("wabridge.session", f.session.id),
 	)
 	if f.command != nil {
 		f.span.SetAttributes(attribute.String("wabridge.ref", f.command.callback.Ref))

@@ -140,8 +140,11 @@ func exerciseStreams(ctx context.Context, t *testing.T, b *broker.Broker) {
 		t.Errorf("reading an outcome: %v", err)
 	}
 	stored := 0
-	if err := b.ScanRecv(ctx, stack.Demo, 1, func(uint64, map[string][]string) error { stored++; return nil }); err != nil || stored == 0 {
+	if err := b.ScanRecv(ctx, 1, func(string, map[string][]string) error { stored++; return nil }); err != nil || stored == 0 {
 		t.Errorf("scanning: %d records, %v", stored, err)
+	}
+	if end, err := b.RecvEnd(ctx); err != nil || end == 0 {
+		t.Errorf("the end: %d, %v", end, err)
 	}
 	if found, err := b.FindRecv(ctx, stack.Demo, time.Unix(0, 0), "no such id"); err != nil || found {
 		t.Errorf("finding: %v, %v", found, err)
