@@ -17,9 +17,11 @@ import (
 // httpTimeout bounds one request to a token endpoint, its answer included.
 const httpTimeout = 15 * time.Second
 
-// idleConns and idleTime bound what is kept of connections for the next request.
+// idleConns and idleTime bound what is kept of connections for the next request:
+// as many as there may be requests at once when many sessions begin, or each
+// would make, and close, one of its own.
 const (
-	idleConns = 32
+	idleConns = 512
 	idleTime  = 5 * time.Second
 )
 

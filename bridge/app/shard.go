@@ -98,19 +98,25 @@ func (s *shard) open() error {
 	}
 	var starts errgroup.Group
 	starts.SetLimit(starting)
+	started := make(map[string]*session)
 	for _, def := range s.host.definitions.ofShard(s.n, s.host.shards) {
 		if _, running := s.all()[def.ID]; !running {
-			starts.Go(func() error { return s.start(def) })
+			starts.Go(func() error { return s.start(def, func(one *session) { started[def.ID] = one }) })
 		}
 	}
-	if err := starts.Wait(); err != nil {
+	err := starts.Wait()
+	s.mu.Lock()
+	s.replace(func(m map[string]*session) { maps.Copy(m, started) })
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return s.consume()
 }
 
-// start runs one session; turn is held.
-func (s *shard) start(def bridge.Definition) error {
+// start runs one session, which enter makes one of the shard's; turn is held.
+// enter is called with mu held.
+func (s *shard) start(def bridge.Definition, enter func(*session)) error {
 	s.mu.Lock()
 	settled := slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled())
 	past := s.past[def.ID]
@@ -125,7 +131,7 @@ func (s *shard) start(def bridge.Definition) error {
 	for _, d := range s.orphans.Claim(def.ID) {
 		one.out.Deliver(d)
 	}
-	s.replace(func(m map[string]*session) { m[def.ID] = one })
+	enter(one)
 	delete(s.past, def.ID)
 	one.start()
 	return nil
@@ -201,7 +207,8 @@ func (s *shard) redefine(id string) {
 	}
 	s.retry("defining a session again", func() error {
 		if def, exists := s.host.definitions.get(id); exists && s.all()[id] == nil {
-			if err := s.start(def); err != nil {
+			enter := func(one *session) { s.replace(func(m map[string]*session) { m[id] = one }) }
+			if err := s.start(def, enter); err != nil {
 				return err
 			}
 		}
