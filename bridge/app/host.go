@@ -34,7 +34,7 @@ type host struct {
 	metrics     *metrics
 	inbound     *inbound.Metrics
 	outbound    *outbound.Metrics
-	chatapi     *chatapi.Metrics
+	chatapi     *chatapi.Shared
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
 	oauth       *http.Client
 	pace        *pace
@@ -77,7 +77,8 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 	h.metrics, errs[0] = newMetrics(tel.MeterProvider())
 	h.inbound, errs[1] = inbound.NewMetrics(tel.MeterProvider(), h.names)
 	h.outbound, errs[2] = outbound.NewMetrics(tel.MeterProvider(), h.names)
-	h.chatapi, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
+	h.chatapi = &chatapi.Shared{AllowInsecure: cfg.AllowInsecure, Logger: h.log, TracerProvider: tel.TracerProvider()}
+	h.chatapi.Metrics, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making metrics: %w", err)
 	}
