@@ -17,9 +17,7 @@ func (h *host) chat(def bridge.Definition, s bridge.Host) (bridge.Session, error
 		return nil, err
 	}
 	return chatapi.New(chatapi.Config{
-		Definition: def, Host: s, Tokens: tokens, AllowInsecure: h.cfg.AllowInsecure,
-		Turn:   h.pace.turn(def.URL),
-		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.chatapi,
+		Definition: def, Host: s, Tokens: tokens, Turn: h.pace.turn(def.URL), Shared: h.chatapi,
 	})
 }
 

@@ -26,15 +26,15 @@ type pace struct {
 	limit *rate.Limiter
 
 	mu    sync.Mutex
-	hosts map[string]chan struct{} // full of those on their way
+	turns map[string]func(context.Context) (func(), error) // by host
 }
 
 func newPace() *pace {
-	return &pace{limit: rate.NewLimiter(connectRate, connectBurst), hosts: make(map[string]chan struct{})}
+	return &pace{limit: rate.NewLimiter(connectRate, connectBurst), turns: make(map[string]func(context.Context) (func(), error))}
 }
 
 // turn gives what the sessions at an address wait for before they connect; see
-// chatapi.Config.
+// chatapi.Config. Those of one host share it.
 func (p *pace) turn(address string) func(context.Context) (func(), error) {
 	host := ""
 	if u, err := url.Parse(address); err == nil {
@@ -42,13 +42,12 @@ func (p *pace) turn(address string) func(context.Context) (func(), error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	way := p.hosts[host]
-	if way == nil {
-		way = make(chan struct{}, connecting)
-		p.hosts[host] = way
+	if turn := p.turns[host]; turn != nil {
+		return turn
 	}
+	way := make(chan struct{}, connecting) // full of those on their way
 	over := func() { <-way }
-	return func(ctx context.Context) (func(), error) {
+	turn := func(ctx context.Context) (func(), error) {
 		select {
 		case way <- struct{}{}:
 		case <-ctx.Done():
@@ -60,4 +59,6 @@ func (p *pace) turn(address string) func(context.Context) (func(), error) {
 		}
 		return over, nil
 	}
+	p.turns[host] = turn
+	return turn
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
@@ -26,23 +27,31 @@ const (
 	ScopeManagement = "whatsapp_business_management"
 )
 
-// Config says what a session is, what it runs in, and how patient it is. A time
-// of zero means its default.
+// Config says what a session is and what it runs in.
 type Config struct {
 	// Definition names the session and its URL; "{session}" in that is filled in.
 	Definition bridge.Definition
 	Host       bridge.Host
 	Tokens     auth.Source
-	// AllowInsecure permits ws:// to hosts other than this machine.
-	AllowInsecure bool
-	// TLS verifies a wss:// platform; nil means the system's roots.
-	TLS *tls.Config
 
 	// Turn, where not nil, is called before each attempt to connect, and over when
 	// it has succeeded or failed. Sessions of a process share it, so that those
 	// which lost a platform together come back one behind the other. It blocks,
 	// and fails only where ctx ends.
 	Turn func(ctx context.Context) (over func(), err error)
+
+	// Shared is the same for all sessions of a process; nil means its defaults.
+	*Shared
+}
+
+// Shared is what all sessions of a process have in common: what they tell, whom
+// they trust, and how patient they are. A time of zero means its default. The
+// first New fills the defaults in; nothing may be changed from then on.
+type Shared struct {
+	// AllowInsecure permits ws:// to hosts other than this machine.
+	AllowInsecure bool
+	// TLS verifies a wss:// platform; nil means the system's roots.
+	TLS *tls.Config
 
 	// Logger, TracerProvider and Metrics may be nil: then nothing is said.
 	Logger         *slog.Logger
@@ -65,30 +74,39 @@ type Config struct {
 	// UnauthorizedMin and UnauthorizedMax bound the wait, which doubles, after a
 	// refused token and where the platform knows no such session (30 s, 5 min).
 	UnauthorizedMin, UnauthorizedMax time.Duration
-	// CloseTimeout bounds the end of Run: the wait for answers and for events
-	// to be stored (5 s).
+	// CloseTimeout bounds the end of a session: the wait for answers and for
+	// events to be stored (5 s).
 	CloseTimeout time.Duration
+
+	once   sync.Once
+	faults error // of what is above
+	tracer trace.Tracer
 }
 
-// prepare fills defaults in and reports every fault; it returns the URL to
-// connect to.
-func (c *Config) prepare() (string, error) {
+// prepare fills defaults in, once, and returns every fault.
+func (s *Shared) prepare() error {
+	s.once.Do(func() { s.faults = s.fill() })
+	return s.faults
+}
+
+// fill fills defaults in and returns every fault.
+func (s *Shared) fill() error {
 	var faults []error
 	for _, t := range []struct {
 		name  string
 		value *time.Duration
 		def   time.Duration
 	}{
-		{"handshake", &c.Handshake, 10 * time.Second},
-		{"ping", &c.Ping, 15 * time.Second},
-		{"read time-out", &c.ReadIdle, 30 * time.Second},
-		{"write time-out", &c.WriteTimeout, 10 * time.Second},
-		{"answer time-out", &c.AnswerTimeout, 30 * time.Second},
-		{"least backoff", &c.BackoffMin, 250 * time.Millisecond},
-		{"longest backoff", &c.BackoffMax, 30 * time.Second},
-		{"least unauthorized wait", &c.UnauthorizedMin, 30 * time.Second},
-		{"longest unauthorized wait", &c.UnauthorizedMax, 5 * time.Minute},
-		{"close time-out", &c.CloseTimeout, 5 * time.Second},
+		{"handshake", &s.Handshake, 10 * time.Second},
+		{"ping", &s.Ping, 15 * time.Second},
+		{"read time-out", &s.ReadIdle, 30 * time.Second},
+		{"write time-out", &s.WriteTimeout, 10 * time.Second},
+		{"answer time-out", &s.AnswerTimeout, 30 * time.Second},
+		{"least backoff", &s.BackoffMin, 250 * time.Millisecond},
+		{"longest backoff", &s.BackoffMax, 30 * time.Second},
+		{"least unauthorized wait", &s.UnauthorizedMin, 30 * time.Second},
+		{"longest unauthorized wait", &s.UnauthorizedMax, 5 * time.Minute},
+		{"close time-out", &s.CloseTimeout, 5 * time.Second},
 	} {
 		if *t.value == 0 {
 			*t.value = t.def
@@ -97,15 +115,36 @@ func (c *Config) prepare() (string, error) {
 			faults = append(faults, fmt.Errorf("%s: %v is negative", t.name, *t.value))
 		}
 	}
-	if c.Ping >= c.ReadIdle {
-		faults = append(faults, fmt.Errorf("ping: %v must be below the read time-out, %v", c.Ping, c.ReadIdle))
+	if s.Ping >= s.ReadIdle {
+		faults = append(faults, fmt.Errorf("ping: %v must be below the read time-out, %v", s.Ping, s.ReadIdle))
 	}
-	if c.BackoffMin > c.BackoffMax {
-		faults = append(faults, fmt.Errorf("backoff: the least wait, %v, is above the longest, %v", c.BackoffMin, c.BackoffMax))
+	if s.BackoffMin > s.BackoffMax {
+		faults = append(faults, fmt.Errorf("backoff: the least wait, %v, is above the longest, %v", s.BackoffMin, s.BackoffMax))
 	}
-	if c.UnauthorizedMin > c.UnauthorizedMax {
-		faults = append(faults, fmt.Errorf("unauthorized: the least wait, %v, is above the longest, %v", c.UnauthorizedMin, c.UnauthorizedMax))
+	if s.UnauthorizedMin > s.UnauthorizedMax {
+		faults = append(faults, fmt.Errorf("unauthorized: the least wait, %v, is above the longest, %v", s.UnauthorizedMin, s.UnauthorizedMax))
 	}
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.TracerProvider == nil {
+		s.TracerProvider = tracenoop.NewTracerProvider()
+	}
+	s.tracer = s.TracerProvider.Tracer(scope)
+	if s.Metrics == nil {
+		m, err := NewMetrics(metricnoop.NewMeterProvider())
+		faults = append(faults, err)
+		s.Metrics = m
+	}
+	return errors.Join(faults...)
+}
+
+// prepare fills defaults in and returns every fault.
+func (c *Config) prepare() error {
+	if c.Shared == nil {
+		c.Shared = new(Shared)
+	}
+	faults := []error{c.Shared.prepare()}
 	if c.Host == nil {
 		faults = append(faults, errors.New("host: missing"))
 	}
@@ -118,46 +157,37 @@ func (c *Config) prepare() (string, error) {
 	if p := c.Definition.Platform; p != "" && p != bridge.PlatformChatAPI {
 		faults = append(faults, fmt.Errorf("platform %q: want %q", p, bridge.PlatformChatAPI))
 	}
-	target, err := c.target()
-	if err != nil {
+	if err := c.reachable(); err != nil {
 		faults = append(faults, err)
 	}
 	if c.Turn == nil {
 		c.Turn = func(context.Context) (func(), error) { return func() {}, nil }
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.TracerProvider == nil {
-		c.TracerProvider = tracenoop.NewTracerProvider()
-	}
-	if c.Metrics == nil {
-		m, err := NewMetrics(metricnoop.NewMeterProvider())
-		faults = append(faults, err)
-		c.Metrics = m
-	}
-	return target, errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
-// target is the URL with the session's id in it. Its errors do not quote the
-// URL: its query may hold a key.
-func (c *Config) target() (string, error) {
-	raw := c.Definition.URL
-	if raw == "" {
-		return "", errors.New("url: missing")
+// reachable says what is wrong with the URL. Its errors do not quote that: its
+// query may hold a key.
+func (c *Config) reachable() error {
+	if c.Definition.URL == "" {
+		return errors.New("url: missing")
 	}
-	target := strings.ReplaceAll(raw, "{session}", url.PathEscape(c.Definition.ID))
-	u, err := url.Parse(target)
+	u, err := url.Parse(target(c.Definition.URL, c.Definition.ID))
 	switch {
 	case err != nil, u.Host == "":
-		return "", errors.New("url: not a URL with a host")
+		return errors.New("url: not a URL with a host")
 	case u.User != nil, u.Fragment != "":
-		return "", errors.New("url: must not hold credentials or a fragment")
+		return errors.New("url: must not hold credentials or a fragment")
 	case u.Scheme == "wss", u.Scheme == "ws" && (c.AllowInsecure || auth.Loopback(u.Hostname())):
-		return target, nil
+		return nil
 	case u.Scheme == "ws":
-		return "", errors.New("url: must be wss (ws only to this machine): the token would pass in clear")
+		return errors.New("url: must be wss (ws only to this machine): the token would pass in clear")
 	default:
-		return "", errors.New("url: must be wss or ws")
+		return errors.New("url: must be wss or ws")
 	}
+}
+
+// target is the URL of a definition with the session's id in it.
+func target(address, id string) string {
+	return strings.ReplaceAll(address, "{session}", url.PathEscape(id))
 }

@@ -127,7 +127,7 @@ func (l *link) drain(f *frame, r io.Reader) error {
 		if f.size > drainMost || now.Sub(began) > drainTime {
 			return &fault{cause: causeProtocol, reason: "a frame has no end"}
 		}
-		if err := l.conn.SetReadDeadline(now.Add(l.config.ReadIdle)); err != nil {
+		if err := l.conn.SetReadDeadline(now.Add(l.shared.ReadIdle)); err != nil {
 			return err
 		}
 		n, err := r.Read(rest)

@@ -33,8 +33,8 @@ var writeBuffers = &sync.Pool{} //nolint:gochecknoglobals // holds no state; 10,
 // dial opens the WebSocket, and returns the socket below it. A failure is a
 // *fault.
 func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *socket, error) {
-	ctx, span := s.tracer.Start(ctx, "connect whatsapp",
-		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attribute))
+	ctx, span := s.shared.tracer.Start(ctx, "connect whatsapp",
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attribute()))
 	defer span.End()
 
 	header := http.Header{"Authorization": {"Bearer " + token}}
@@ -50,8 +50,8 @@ func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *soc
 			wire = &socket{Conn: conn}
 			return wire, nil
 		},
-		TLSClientConfig:  s.config.TLS,
-		HandshakeTimeout: s.config.Handshake,
+		TLSClientConfig:  s.shared.TLS,
+		HandshakeTimeout: s.shared.Handshake,
 		ReadBufferSize:   readBuffer,
 		WriteBufferSize:  writeBuffer,
 		WriteBufferPool:  writeBuffers,
@@ -59,7 +59,7 @@ func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *soc
 		// Compression stays off: a read limit would not bound what a frame
 		// inflates to.
 	}
-	conn, answer, err := dialer.DialContext(ctx, s.target, header) //nolint:bodyclose // it is a copy in memory
+	conn, answer, err := dialer.DialContext(ctx, target(s.url, s.id()), header) //nolint:bodyclose // it is a copy in memory
 	f := s.handshakeFault(conn, answer, err)
 	if f == nil {
 		return conn, wire, nil

@@ -28,7 +28,7 @@ type link struct {
 	wire    *socket // below conn
 	numbers *numbering
 	window  int
-	frames  counts
+	frames  *counts
 
 	// Between reader, writer and those who store.
 	seen    atomic.Uint64 // the highest sequence that came on this connection
@@ -57,7 +57,7 @@ type link struct {
 // connect opens a connection and waits for the platform's first frame. A
 // failure is a *fault or a WebSocket close.
 func (s *Session) connect(ctx context.Context, token auth.Token) (*link, error) {
-	deadline := time.Now().Add(s.config.Handshake)
+	deadline := time.Now().Add(s.shared.Handshake)
 	conn, wire, err := s.dial(ctx, token.AccessToken)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Session) farewell(conn *websocket.Conn, err error) {
 	}
 	message := websocket.FormatCloseMessage(code, "")
 	if err := conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(lastWords)); err != nil {
-		s.log.Debug("closing the connection", "session", s.config.Definition.ID, "error", lost("close frame not sent", err).Error())
+		s.shared.Logger.Debug("closing the connection", "session", s.id(), "error", lost("close frame not sent", err).Error())
 	}
 }
 
@@ -97,7 +97,7 @@ func abandon(conn *websocket.Conn) {
 
 // greet reads session.ready and finds out where the events go on.
 func (s *Session) greet(ctx context.Context, conn *websocket.Conn, token auth.Token, deadline time.Time) (*link, error) {
-	l := &link{Session: s, conn: conn, token: token, done: make(chan struct{})}
+	l := &link{Session: s, conn: conn, token: token, frames: s.shared.Metrics.counts(), done: make(chan struct{})}
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil, lost("connection lost", err)
 	}
@@ -190,7 +190,6 @@ func (l *link) end(linked context.Context, cancel context.CancelFunc, err error)
 	l.link.CompareAndSwap(l, nil)
 	f := readFault(err)
 	l.settleUnanswered(linked, f)
-	l.metrics.flush(linked, &l.frames)
 	return f
 }
 

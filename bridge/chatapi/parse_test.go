@@ -31,26 +31,27 @@ func TestSeconds(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	full := backoff{least: 250 * time.Millisecond, most: 30 * time.Second, full: true}
+	var full backoff
+	spread := func() time.Duration { return full.spread(250*time.Millisecond, 30*time.Second) }
 	for _, bound := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second} {
-		if got := full.wait(); got < 0 || got > bound {
+		if got := spread(); got < 0 || got > bound {
 			t.Errorf("waits %v, at most %v", got, bound)
 		}
 	}
 	longest := time.Duration(0)
 	for range 1000 {
-		longest = max(longest, full.wait())
+		longest = max(longest, spread())
 	}
 	if longest > 30*time.Second || longest < 15*time.Second {
 		t.Errorf("the longest of 1,000 waits is %v", longest)
 	}
 	full.reset()
-	if got := full.wait(); got > 250*time.Millisecond {
+	if got := spread(); got > 250*time.Millisecond {
 		t.Errorf("waits %v after a reset", got)
 	}
-	slow := backoff{least: 30 * time.Second, most: 5 * time.Minute}
+	var slow backoff
 	for _, least := range []time.Duration{30, 60, 120, 240, 300, 300} {
-		if got := slow.wait(); got < least*time.Second || got > least*time.Second*11/10 {
+		if got := slow.wait(30*time.Second, 5*time.Minute); got < least*time.Second || got > least*time.Second*11/10 {
 			t.Errorf("waits %v, at least %v", got, least*time.Second)
 		}
 	}

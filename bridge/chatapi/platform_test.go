@@ -278,9 +278,11 @@ func start(t *testing.T, p *platform, change ...func(c *Config)) *running {
 	config := Config{
 		Definition: bridge.Definition{ID: "shop", URL: "ws" + strings.TrimPrefix(p.URL, "http") + "/v1/{session}"},
 		Host:       r.host, Tokens: r.tokens,
-		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
-		UnauthorizedMin: time.Hour, UnauthorizedMax: time.Hour,
-		CloseTimeout: 100 * time.Millisecond, // of sends that a test leaves unanswered
+		Shared: &Shared{
+			BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
+			UnauthorizedMin: time.Hour, UnauthorizedMax: time.Hour,
+			CloseTimeout: 100 * time.Millisecond, // of sends that a test leaves unanswered
+		},
 	}
 	for _, f := range change {
 		f(&config)

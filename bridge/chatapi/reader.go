@@ -55,7 +55,7 @@ func (l *link) arrivedApart(ctx context.Context, kind int, r io.Reader) (err err
 // of a buffered frame, so it is set when some of it is gone.
 func (l *link) attend(now time.Time) error {
 	l.received(now)
-	if l.deadline.Sub(now) < l.config.ReadIdle*15/16 {
+	if l.deadline.Sub(now) < l.shared.ReadIdle*15/16 {
 		return l.extend(now)
 	}
 	return nil
@@ -63,7 +63,7 @@ func (l *link) attend(now time.Time) error {
 
 // extend gives the platform ReadIdle from now.
 func (l *link) extend(now time.Time) error {
-	l.deadline = now.Add(l.config.ReadIdle)
+	l.deadline = now.Add(l.shared.ReadIdle)
 	return l.conn.SetReadDeadline(l.deadline)
 }
 
@@ -192,7 +192,7 @@ func (l *link) hand(ctx context.Context, in *bridge.Inbound, class frameKind, se
 			return &fault{cause: causeGap, reason: "events are missing: having them sent again"}
 		case leap:
 			l.frames.gaps.Add(1)
-			l.log.Warn("events stay missing", slog.String("session", l.config.Definition.ID),
+			l.shared.Logger.Warn("events stay missing", slog.String("session", l.id()),
 				slog.Uint64("after", n.received), slog.Uint64("next", sequence))
 		case pass, late:
 		}

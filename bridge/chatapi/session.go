@@ -3,14 +3,10 @@ package chatapi
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 
 	"wabridge/auth"
 	"wabridge/bridge"
@@ -21,17 +17,19 @@ import (
 // forgotten: the backoff, and a refused token.
 const settled = time.Second
 
+// sourcePrefix stands before a session's id in the source of the CloudEvents
+// that it writes.
+const sourcePrefix = "/wabridge/"
+
 // Session is one WhatsApp identity on the Chat API. It implements
-// bridge.Session.
+// bridge.Session. It keeps little: a process may have 10,000 that do nothing.
 type Session struct {
-	config    Config
-	target    string
-	source    string // of the CloudEvents that it writes
-	host      bridge.Host
-	log       *slog.Logger
-	tracer    trace.Tracer
-	metrics   *Metrics
-	attribute attribute.KeyValue
+	shared *Shared
+	source string // of the CloudEvents that it writes
+	url    string // of its definition
+	host   bridge.Host
+	tokens auth.Source
+	turn   func(context.Context) (func(), error)
 
 	sends   sends
 	link    atomic.Pointer[link] // the connection; nil where there is none
@@ -39,36 +37,34 @@ type Session struct {
 	missing atomic.Bool          // a scope for events is not granted
 
 	// Of Run alone.
+	refreshed bool // the token that was refused is replaced once
 	numbers   *numbering
 	last      bridge.Change
 	retry     backoff // lost connections
 	slow      backoff // refused tokens and unknown sessions
 	refused   string  // the token that was refused last
-	refreshed bool    // and replaced once
 }
 
 var _ bridge.Session = (*Session)(nil)
 
 // New returns a session that does nothing until Run, or every fault of c.
 func New(c Config) (*Session, error) {
-	target, err := c.prepare()
-	if err != nil {
+	if err := c.prepare(); err != nil {
 		return nil, fmt.Errorf("chat API session: %w", err)
 	}
 	return &Session{
-		config:    c,
-		target:    target,
-		source:    "/wabridge/" + c.Definition.ID,
-		host:      c.Host,
-		log:       c.Logger,
-		tracer:    c.TracerProvider.Tracer(scope),
-		metrics:   c.Metrics,
-		attribute: attribute.String("wabridge.session", c.Definition.ID),
-		resume:    make(chan struct{}, 1),
-		retry:     backoff{least: c.BackoffMin, most: c.BackoffMax, full: true},
-		slow:      backoff{least: c.UnauthorizedMin, most: c.UnauthorizedMax},
+		shared: c.Shared,
+		source: sourcePrefix + c.Definition.ID,
+		url:    c.Definition.URL,
+		host:   c.Host,
+		tokens: c.Tokens,
+		turn:   c.Turn,
+		resume: make(chan struct{}, 1),
 	}, nil
 }
+
+// id is the session's.
+func (s *Session) id() string { return s.source[len(sourcePrefix):] }
 
 // Idempotent implements bridge.Session: the platform delivers a ref once.
 func (s *Session) Idempotent() bool { return true }
@@ -118,7 +114,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if over(ctx) {
 			break
 		}
-		s.metrics.ended(ctx, f.cause)
+		s.shared.Metrics.ended(ctx, f.cause)
 		if lasted >= settled {
 			s.retry.reset()
 			s.slow.reset()
@@ -161,11 +157,11 @@ func (s *Session) consequence(f *fault) (wait time.Duration, now bool) {
 		}
 		// After the wait the same token may be tried again: there may be no other.
 		s.refused = ""
-		return s.slow.wait(), false
+		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
 	case causeNoSession:
-		return s.slow.wait(), false
+		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
 	default:
-		return max(s.retry.wait(), f.wait+jitter(f.wait/10)), false
+		return max(s.retry.spread(s.shared.BackoffMin, s.shared.BackoffMax), f.wait+jitter(f.wait/10)), false
 	}
 }
 
@@ -202,7 +198,7 @@ func (s *Session) changed(state bridge.State, class codec.Class, reason string) 
 // What waits for long, here and below, keeps its frame small: the stacks of
 // idle sessions are most of what they cost.
 func (s *Session) connection(ctx context.Context) (lasted time.Duration, f *fault) {
-	arrived, err := s.config.Turn(ctx)
+	arrived, err := s.turn(ctx)
 	if err != nil {
 		return 0, lost("waiting to connect", err)
 	}
@@ -281,7 +277,7 @@ func (s *Session) resumed() {
 // token gets the token to connect with: a *fault otherwise. A token that was
 // refused and is still the only one is not tried until the wait is over.
 func (s *Session) token(ctx context.Context) (auth.Token, error) {
-	token, err := s.config.Tokens.Token(ctx)
+	token, err := s.tokens.Token(ctx)
 	if err != nil {
 		return auth.Token{}, tokenFault(err)
 	}
@@ -294,7 +290,7 @@ func (s *Session) token(ctx context.Context) (auth.Token, error) {
 // refuse notes that the platform refused token.
 func (s *Session) refuse(token string) {
 	s.refused = token
-	s.config.Tokens.Invalidate(token)
+	s.tokens.Invalidate(token)
 }
 
 // granted checks the scopes that the platform lists; a *fault where the session

@@ -42,19 +42,29 @@ func (k frameKind) String() string {
 	return [frameKinds]string{"message", "status", "event", "result", "ready", "poison", "send", "ack", "token"}[k]
 }
 
-// counts is what a link counts. It reaches the metrics with each ping and at
-// the link's end: adding to a metric for each frame would cost as much as
-// reading one, and take a lock that all sessions share.
+// stripes is how many sets of counts the links of a process share: with one for
+// all, cores would wait for each other; with one for each, idle links would cost
+// more.
+const stripes = 16
+
+// counts is what links count. The metrics read it when they are collected: adding
+// to a metric for each frame would cost as much as reading one, and take a lock
+// that all sessions share.
 type counts struct {
 	in, out               [frameKinds]atomic.Uint64
 	repeated, gaps, stray atomic.Uint64
+	_                     [24]byte // the next one lies on other cache lines
 }
 
 // Metrics are the instruments of all Chat API sessions of a process.
 type Metrics struct {
-	frames, ends, renewals, oddities metric.Int64Counter
-	duration                         metric.Float64Histogram
-	accepted                         []metric.RecordOption // labels of nearly every duration
+	ends, renewals metric.Int64Counter
+	duration       metric.Float64Histogram
+	accepted       []metric.RecordOption // labels of nearly every duration
+
+	frames, oddities metric.Int64ObservableCounter
+	stripes          [stripes]counts
+	links            atomic.Uint32 // that have asked for counts
 }
 
 // NewMetrics makes the instruments, with every label value from the start. It
@@ -66,16 +76,30 @@ func NewMetrics(provider metric.MeterProvider) (*Metrics, error) {
 		counter     *metric.Int64Counter
 		name, about string
 	}{
-		{&m.frames, "wabridge.chatapi.frames", "Frames by direction and kind."},
 		{&m.ends, "wabridge.chatapi.disconnects", "Connections that ended or failed, by cause."},
 		{&m.renewals, "wabridge.chatapi.token.renewals", "Tokens renewed on a live connection."},
-		{&m.oddities, "wabridge.chatapi.oddities", "Events sent again, gaps that stayed, answers to nothing."},
 	} {
 		counter, err := meter.Int64Counter(c.name, metric.WithDescription(c.about))
 		if err != nil {
 			return nil, fmt.Errorf("making metric %s: %w", c.name, err)
 		}
 		*c.counter = counter
+	}
+	for _, c := range []struct {
+		counter     *metric.Int64ObservableCounter
+		name, about string
+	}{
+		{&m.frames, "wabridge.chatapi.frames", "Frames by direction and kind."},
+		{&m.oddities, "wabridge.chatapi.oddities", "Events sent again, gaps that stayed, answers to nothing."},
+	} {
+		counter, err := meter.Int64ObservableCounter(c.name, metric.WithDescription(c.about))
+		if err != nil {
+			return nil, fmt.Errorf("making metric %s: %w", c.name, err)
+		}
+		*c.counter = counter
+	}
+	if _, err := meter.RegisterCallback(m.observe, m.frames, m.oddities); err != nil {
+		return nil, fmt.Errorf("making metrics of frames: %w", err)
 	}
 	const name = "messaging.client.operation.duration"
 	duration, err := meter.Float64Histogram(name, metric.WithUnit("s"),
@@ -98,14 +122,28 @@ func (m *Metrics) begin() {
 	for _, result := range []string{"renewed", "failed"} {
 		m.renewals.Add(ctx, 0, metric.WithAttributes(attribute.String("result", result)))
 	}
-	for _, kind := range []string{"repeated", "gap", "stray_result"} {
-		m.oddities.Add(ctx, 0, metric.WithAttributes(attribute.String("kind", kind)))
+}
+
+// counts is where one more link counts.
+func (m *Metrics) counts() *counts { return &m.stripes[m.links.Add(1)%stripes] }
+
+// observe tells what all links have counted.
+func (m *Metrics) observe(_ context.Context, o metric.Observer) error {
+	tell := func(to metric.Int64ObservableCounter, of func(c *counts) *atomic.Uint64, labels ...attribute.KeyValue) {
+		var sum uint64
+		for i := range m.stripes {
+			sum += of(&m.stripes[i]).Load()
+		}
+		o.ObserveInt64(to, int64(sum), metric.WithAttributes(labels...))
 	}
 	for kind := range frameKinds {
-		for _, direction := range []string{"in", "out"} {
-			m.frames.Add(ctx, 0, metric.WithAttributes(attribute.String("direction", direction), attribute.Stringer("kind", kind)))
-		}
+		tell(m.frames, func(c *counts) *atomic.Uint64 { return &c.in[kind] }, attribute.String("direction", "in"), attribute.Stringer("kind", kind))
+		tell(m.frames, func(c *counts) *atomic.Uint64 { return &c.out[kind] }, attribute.String("direction", "out"), attribute.Stringer("kind", kind))
 	}
+	tell(m.oddities, func(c *counts) *atomic.Uint64 { return &c.repeated }, attribute.String("kind", "repeated"))
+	tell(m.oddities, func(c *counts) *atomic.Uint64 { return &c.gaps }, attribute.String("kind", "gap"))
+	tell(m.oddities, func(c *counts) *atomic.Uint64 { return &c.stray }, attribute.String("kind", "stray_result"))
+	return nil
 }
 
 // ended counts the end of a connection, or of the attempt to make one.
@@ -122,32 +160,18 @@ func (m *Metrics) renewal(ctx context.Context, ok bool) {
 	m.renewals.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
 }
 
-// flush moves what a link has counted to the metrics.
-func (m *Metrics) flush(ctx context.Context, c *counts) {
-	for kind := range frameKinds {
-		add(ctx, m.frames, &c.in[kind], attribute.String("direction", "in"), attribute.Stringer("kind", kind))
-		add(ctx, m.frames, &c.out[kind], attribute.String("direction", "out"), attribute.Stringer("kind", kind))
-	}
-	add(ctx, m.oddities, &c.repeated, attribute.String("kind", "repeated"))
-	add(ctx, m.oddities, &c.gaps, attribute.String("kind", "gap"))
-	add(ctx, m.oddities, &c.stray, attribute.String("kind", "stray_result"))
-}
-
-// add moves one count.
-func add(ctx context.Context, to metric.Int64Counter, from *atomic.Uint64, attributes ...attribute.KeyValue) {
-	if n := from.Load(); n > 0 {
-		from.Add(-n)
-		to.Add(ctx, int64(n), metric.WithAttributes(attributes...))
-	}
+// attribute names the session to a span.
+func (s *Session) attribute() attribute.KeyValue {
+	return attribute.String("wabridge.session", s.id())
 }
 
 // finish ends a send that was taken out of the table.
 func (l *link) finish(ctx context.Context, s *send, result bridge.Result) {
-	options := l.metrics.accepted
+	options := l.shared.Metrics.accepted
 	if result.Class != codec.Accepted {
 		options = labels(result.Class)
 	}
-	l.metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), options...)
+	l.shared.Metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), options...)
 	endSpan(s.span, result.Class)
 	s.out.Done(result)
 }
@@ -193,9 +217,9 @@ func (l *link) startSpan(ctx context.Context, out *bridge.Outgoing) (trace.Span,
 	}
 	carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
 	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
-	ctx, span := l.tracer.Start(ctx, "send whatsapp", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // it ends with the send
+	ctx, span := l.shared.tracer.Start(ctx, "send whatsapp", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // it ends with the send
 		semconv.MessagingSystemKey.String("whatsapp"), semconv.MessagingOperationName("send"),
-		semconv.MessagingOperationTypeSend, semconv.MessagingMessageID(out.Ref), l.attribute,
+		semconv.MessagingOperationTypeSend, semconv.MessagingMessageID(out.Ref), l.attribute(),
 	))
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return span, carrier["traceparent"], carrier["tracestate"] //nolint:spancheck // as above
