@@ -27,7 +27,6 @@ type Session struct {
 	life     life
 	platform atomic.Pointer[bridge.Session]
 	settle   *settlement
-	tracer   *tracer
 	ledger   *ledger
 	workers  sync.WaitGroup
 
@@ -70,8 +69,7 @@ type hold struct {
 // New checks the configuration, reports every fault of it at once, and returns
 // a session that takes deliveries after Start and sends after SetPlatform.
 func New(cfg Config) (*Session, error) {
-	cfg.setDefaults()
-	if err := cfg.validate(); err != nil {
+	if err := cfg.prepare(); err != nil {
 		return nil, fmt.Errorf("outbound session: %w", err)
 	}
 	s := &Session{
@@ -82,7 +80,6 @@ func New(cfg Config) (*Session, error) {
 		lanes:    make(map[string]*lane),
 		cursor:   make(chan struct{}, 1),
 		pace:     newLimiter(cfg.Limits.SessionRate, cfg.Limits.SessionBurst),
-		tracer:   newTracer(cfg.TracerProvider, cfg.Names, cfg.Session),
 	}
 	if cfg.Ledger != nil {
 		s.ledger = &ledger{kv: cfg.Ledger, session: cfg.Session, process: rand.Text(), doubt: cfg.Doubt}
@@ -90,6 +87,7 @@ func New(cfg Config) (*Session, error) {
 	for _, sequence := range cfg.Settled {
 		s.memory.add(sequence)
 	}
+	s.cfg.Settled = nil
 	s.settle = newSettlement(&s.cfg, s.life, s.forget)
 	return s, nil
 }

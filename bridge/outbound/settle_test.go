@@ -14,7 +14,7 @@ func TestWhoGivesUpFlushingLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		slow := make(chan struct{})
-		cfg := &Config{Names: w.names, Outcomes: outcomesFunc(w.outcome)}
+		cfg := &Config{Env: &Env{Names: w.names, Outcomes: outcomesFunc(w.outcome)}}
 		cfg.setDefaults()
 		cfg.Store = storeFunc(func(ctx context.Context, r *bridge.Record) error {
 			select {

@@ -106,13 +106,14 @@ func (w *world) start() {
 	w.mu.Unlock()
 	w.platform.forgetRun()
 	cfg := Config{
-		Session: "shop", Names: w.names, Created: time.Unix(1, 0),
-		Store:    storeFunc(func(ctx context.Context, r *bridge.Record) error { return w.put(ctx, run, r) }),
-		Outcomes: outcomesFunc(w.outcome),
-		Reader: readerFunc(func(_ context.Context, _ string, from uint64, limit int) ([]*bridge.Delivery, error) {
-			return w.read(from, limit)
-		}),
-		Cursors: w.cursors.of(run), Settled: handed,
+		Env: &Env{
+			Names: w.names, Created: time.Unix(1, 0), Outcomes: outcomesFunc(w.outcome), Cursors: w.cursors.of(run),
+			Reader: readerFunc(func(_ context.Context, _ string, from uint64, limit int) ([]*bridge.Delivery, error) {
+				return w.read(from, limit)
+			}),
+		},
+		Session: "shop", Settled: handed,
+		Store: storeFunc(func(ctx context.Context, r *bridge.Record) error { return w.put(ctx, run, r) }),
 	}
 	if w.ledger != nil {
 		cfg.Ledger = w.ledger.of(run)
