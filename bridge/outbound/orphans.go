@@ -71,11 +71,10 @@ func NewOrphans(cfg OrphansConfig) (*Orphans, error) {
 	cfg.Progress = env.Progress
 	o := &Orphans{
 		cfg:     cfg,
-		life:    make(life),
 		waiting: make(map[string]*waiting),
 		ending:  make(map[uint64]*command),
 	}
-	o.settle = newSettlement(&Config{Env: env, Store: cfg.Store}, o.life, o.forget)
+	o.settle = newSettlement(&Config{Env: env, Store: cfg.Store}, &o.life, o.forget)
 	return o, nil
 }
 
@@ -223,8 +222,8 @@ func (o *Orphans) Close(ctx context.Context) error {
 	o.closed = true
 	o.mu.Unlock()
 	err := o.settle.rest(ctx)
-	close(o.life)
-	o.settle.workers.Wait()
+	o.life.end()
+	o.settle.wait()
 	if err != nil {
 		return fmt.Errorf("closing orphans: %w", err)
 	}

@@ -361,10 +361,11 @@ func run(t *testing.T, prepare func(*world), f func(*world)) {
 		}
 		w.start()
 		f(w)
+		w.passedOver()
 		w.stop()
 		synctest.Wait()
-		if s := w.session; len(s.commands) == 0 && s.bytes != 0 || s.bytes < 0 || s.settle.open < 0 {
-			t.Errorf("the books hold %d commands of %d bytes, %d open", len(s.commands), s.bytes, s.settle.open)
+		if s := w.session; len(s.commands) == 0 && s.bytes != 0 || s.bytes < 0 || s.settle != nil && s.settle.open < 0 {
+			t.Errorf("the books hold %d commands of %d bytes, settling %+v", len(s.commands), s.bytes, s.settle)
 		}
 		for _, fault := range w.platform.faults {
 			t.Error(fault)
@@ -387,8 +388,19 @@ func elapse(d time.Duration) { <-time.After(d) }
 func (w *world) sweep(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		elapse(min(time.Second, time.Until(end)))
+		w.passedOver()
 		w.session.Sweep(time.Now())
 		synctest.Wait()
+	}
+}
+
+// passedOver says where a sweep passes over a session that has something to do.
+func (w *world) passedOver() {
+	s := w.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.active.Load() && !s.idle() {
+		w.t.Errorf("passed over with %d commands, %d lanes, backlog %+v", len(s.commands), len(s.lanes), s.back)
 	}
 }
 
