@@ -28,6 +28,7 @@ type cloud struct {
 	listener net.Listener
 	objects  *objects
 	uploads  bridge.KV
+	visits   *outbound.Env // of visitors, who take no commands and may always act
 
 	mu       sync.Mutex
 	apps     map[string]*outbound.App
@@ -49,6 +50,10 @@ func newCloud(ctx context.Context, h *host) (*cloud, error) {
 		apps: make(map[string]*outbound.App), visitors: make(map[string]*visitor), accounts: make(map[string]*account),
 	}
 	c.objects = &objects{h.media}
+	c.visits = &outbound.Env{
+		Names: h.names, Created: h.broker.SendCreated(), Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog,
+		Logger: h.log, Metrics: h.outbound.Metrics,
+	}
 	var err error
 	if c.uploads, err = h.broker.KV(ctx, broker.Uploads); err != nil {
 		return nil, err
@@ -323,11 +328,7 @@ func (c *cloud) visitor(id string) (*visitor, error) {
 	h := c.host
 	v := &visitor{store: h.broker.NewStore(id)}
 	var err error
-	v.out, err = outbound.New(outbound.Config{
-		Session: id, Names: h.names, Created: h.broker.SendCreated(), Store: v.store,
-		Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog, Ledger: h.ledger,
-		Logger: h.log, Metrics: h.outbound,
-	})
+	v.out, err = outbound.New(outbound.Config{Env: c.visits, Session: id, Store: v.store, Ledger: h.ledger})
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type host struct {
 	metrics     *metrics
 	inbound     *inbound.Env
 	recall      *recall
-	outbound    *outbound.Metrics
+	outbound    *outbound.Env
 	chatapi     *chatapi.Shared
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
 	oauth       *http.Client
@@ -78,7 +78,7 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 	h.metrics, errs[0] = newMetrics(tel.MeterProvider())
 	received, err := inbound.NewMetrics(tel.MeterProvider(), h.names)
 	errs[1] = err
-	h.outbound, errs[2] = outbound.NewMetrics(tel.MeterProvider(), h.names)
+	h.outbound, errs[2] = newOutbound(h)
 	h.chatapi = &chatapi.Shared{AllowInsecure: cfg.AllowInsecure, Logger: h.log, TracerProvider: tel.TracerProvider()}
 	h.chatapi.Metrics, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
 	if err := errors.Join(errs[:]...); err != nil {
@@ -113,6 +113,17 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 	return h, nil
 }
 
+// newOutbound is what the sessions share of outbound.
+func newOutbound(h *host) (*outbound.Env, error) {
+	metrics, err := outbound.NewMetrics(h.tel.MeterProvider(), h.names)
+	return &outbound.Env{
+		Names: h.names, Created: h.broker.SendCreated(), MaxAge: broker.SendAge,
+		Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog,
+		May: func() bool { return h.may() }, Doubt: h.cfg.Doubt,
+		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: metrics,
+	}, err
+}
+
 // close flushes what the sessions share; they have ended before.
 func (h *host) close(ctx context.Context) error {
 	h.oauth.CloseIdleConnections()
@@ -142,10 +153,8 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 	}()
 	s := &session{shard: of, def: def, announcer: h.announcer, log: h.log, store: store}
 	s.out, err = outbound.New(outbound.Config{
-		Session: def.ID, Names: h.names, Created: h.broker.SendCreated(), MaxAge: broker.SendAge,
-		Store: s.store, Outcomes: outcomes{h.broker}, Reader: h.broker, Cursors: h.backlog, Ledger: h.ledgerOf(def),
-		Policy: def.Unknown, Doubt: h.cfg.Doubt, Limits: h.cloud.limits(def), App: h.cloud.app(def), May: h.may, Settled: settled, Patience: of.patience,
-		Logger: h.log, TracerProvider: h.tel.TracerProvider(), Metrics: h.outbound,
+		Env: h.outbound, Session: def.ID, Store: s.store, Ledger: h.ledgerOf(def), Policy: def.Unknown,
+		Limits: h.cloud.limits(def), App: h.cloud.app(def), Settled: settled, Patience: of.patience,
 	})
 	if err != nil {
 		return nil, err
@@ -174,7 +183,7 @@ func (h *host) ledgerOf(def bridge.Definition) bridge.KV {
 func (h *host) newOrphans() *outbound.Orphans {
 	orphans, err := outbound.NewOrphans(outbound.OrphansConfig{
 		Names: h.names, Created: h.broker.SendCreated(), Store: h.shared, Outcomes: outcomes{h.broker},
-		May: func(string) bool { return h.may() }, Logger: h.log, Metrics: h.outbound,
+		May: func(string) bool { return h.may() }, Logger: h.log, Metrics: h.outbound.Metrics,
 	})
 	if err != nil { // every field that it asks for is set above
 		panic(fmt.Sprintf("holding commands of unknown sessions: %v", err))

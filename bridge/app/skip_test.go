@@ -71,8 +71,10 @@ func newStreet(t *testing.T) *street {
 	for id, platform := range map[string]*taker{"loud": st.loud, "quiet": st.quiet} {
 		store := st.broker.NewStore(id)
 		out, err := outbound.New(outbound.Config{
-			Session: id, Names: st.names, Created: time.Unix(1, 0), Store: store,
-			Outcomes: outcomes{st.broker}, Reader: st.broker, Cursors: st.backlog,
+			Env: &outbound.Env{
+				Names: st.names, Created: time.Unix(1, 0), Outcomes: outcomes{st.broker}, Reader: st.broker, Cursors: st.backlog,
+			},
+			Session: id, Store: store,
 		})
 		if err != nil {
 			t.Fatal(err)

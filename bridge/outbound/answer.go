@@ -148,7 +148,7 @@ func (s *Session) decide(c *command, o outcome, now time.Time) {
 	o.at = now
 	c.state, c.outcome = isDecided, o
 	s.leaveLane(c, now)
-	s.settle.add(c)
+	s.end(c)
 }
 
 // leaveLane takes a decided command out of its lane.

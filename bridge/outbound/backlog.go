@@ -18,6 +18,10 @@ type backlog struct {
 	// shed: the session cannot send; what waits is dropped from memory once the
 	// cursor covers it.
 	shed bool
+	// uncounted: more of it is not delivered.
+	uncounted bool
+	keeping   bool
+	cause     cause
 	// next is what the reader reads from; everything from first up to next it
 	// has read.
 	first, next uint64
@@ -31,17 +35,13 @@ type backlog struct {
 	// foreign is what touched was when this process started: another process
 	// may have tried what is at or below it.
 	foreign uint64
-	storeAt time.Time // not before then, unless something depends on it
-	unread  []unread  // delivered before a cursor covered it
-	behind  int       // to be read, as far as this process knows
-	counted uint64    // the highest sequence that is known to be among these
-	// uncounted: more of it is not delivered.
-	uncounted bool
-	keeping   bool
-	cause     cause
-	apart     chan struct{} // closed when the session is detached; nil: nobody waits
-	oldest    time.Time     // when the command at next was stored; zero: not known
-	stuck     time.Time     // since when the session cannot send
+	storeAt time.Time     // not before then, unless something depends on it
+	unread  []unread      // delivered before a cursor covered it
+	behind  int           // to be read, as far as this process knows
+	counted uint64        // the highest sequence that is known to be among these
+	apart   chan struct{} // closed when the session is detached; nil: nobody waits
+	oldest  time.Time     // when the command at next was stored; zero: not known
+	stuck   time.Time     // since when the session cannot send
 }
 
 type unread struct {
@@ -57,7 +57,7 @@ const (
 )
 
 // cause says why a session goes to its backlog.
-type cause int
+type cause uint8
 
 const (
 	isFull    cause = iota // it holds as much as it may
@@ -89,7 +89,7 @@ func (s *Session) enterBacklog(next uint64, why cause) {
 	}
 	b.on, b.shed, b.cause = true, why == isUnable, why
 	b.oldest = time.Time{}
-	s.cfg.Logger.Log(s.life, b.level(), "session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", b.shed)
+	s.cfg.Logger.Log(&s.life, b.level(), "session goes to its backlog", "session", s.cfg.Session, "from", next, "unable", b.shed)
 	s.keep()
 }
 
@@ -122,6 +122,7 @@ func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
 func (s *Session) keep() {
 	if !s.back.keeping && !s.closed {
 		s.back.keeping = true
+		s.active.Store(true) // what the keeper leaves waiting, Sweep comes back to
 		s.spawn(s.keeper)
 	}
 }
@@ -145,7 +146,7 @@ func (s *Session) keeper() {
 				return
 			}
 			s.cfg.Logger.Warn("backlog waits", "session", s.cfg.Session, "error", err)
-			if !pause(s.life, cursorEvery) {
+			if !pause(&s.life, cursorEvery) {
 				return
 			}
 		}
@@ -162,7 +163,7 @@ func (s *Session) nextStep(may bool) func() error {
 		return nil
 	case b.on && (b.stored == 0 || lowest < b.stored):
 		touched := max(b.touched, s.highestTried())
-		return func() error { return s.storeCursor(s.life, lowest, touched) }
+		return func() error { return s.storeCursor(&s.life, lowest, touched) }
 	case b.on && s.releaseCovered():
 		return s.ackUnread
 	case b.on && s.canRead(now):
@@ -176,7 +177,7 @@ func (s *Session) nextStep(may bool) func() error {
 	case b.stored == 0:
 		return nil
 	case lowest > b.stored && !now.Before(b.storeAt):
-		return func() error { return s.storeCursor(s.life, lowest, b.touched) }
+		return func() error { return s.storeCursor(&s.life, lowest, b.touched) }
 	default:
 		return nil
 	}

@@ -16,27 +16,8 @@ import (
 // BenchmarkSession is the cost of a command in here: everything around it
 // answers at once.
 func BenchmarkSession(b *testing.B) {
-	names, err := bridge.NewNames("wa")
-	if err != nil {
-		b.Fatal(err)
-	}
-	metrics, err := NewMetrics(metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())), names)
-	if err != nil {
-		b.Fatal(err)
-	}
 	acks := make(chan struct{}, 64)
-	s, err := New(Config{
-		Session: "shop", Names: names, Created: time.Unix(1, 0),
-		Store: storeFunc(func(_ context.Context, r *bridge.Record) error {
-			r.Done(bridge.Stored{Sequence: 1})
-			return nil
-		}),
-		Outcomes:       outcomesFunc(func(context.Context, uint64) (codec.Report, error) { return codec.Report{}, bridge.ErrNotFound }),
-		Reader:         readerFunc(func(context.Context, string, uint64, int) ([]*bridge.Delivery, error) { return nil, nil }),
-		Cursors:        &bucketRun{bucket: &bucket{values: map[string]bridge.Entry{}}},
-		TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.01)))),
-		Metrics:        metrics,
-	})
+	s, err := New(Config{Env: benchEnv(b), Session: "shop", Store: storeFunc(stored)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -72,6 +53,33 @@ func BenchmarkSession(b *testing.B) {
 		b.Fatal(err)
 	}
 	close(acks)
+}
+
+// benchEnv measures, and traces one command of a hundred.
+func benchEnv(b *testing.B) *Env {
+	b.Helper()
+	names, err := bridge.NewNames("wa")
+	if err != nil {
+		b.Fatal(err)
+	}
+	metrics, err := NewMetrics(metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())), names)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &Env{
+		Names: names, Created: time.Unix(1, 0),
+		Outcomes:       outcomesFunc(func(context.Context, uint64) (codec.Report, error) { return codec.Report{}, bridge.ErrNotFound }),
+		Reader:         readerFunc(func(context.Context, string, uint64, int) ([]*bridge.Delivery, error) { return nil, nil }),
+		Cursors:        &bucketRun{bucket: &bucket{values: map[string]bridge.Entry{}}},
+		TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.01)))),
+		Metrics:        metrics,
+	}
+}
+
+// stored is a store that has stored at once.
+func stored(_ context.Context, r *bridge.Record) error {
+	r.Done(bridge.Stored{Sequence: 1})
+	return nil
 }
 
 type acked chan struct{}

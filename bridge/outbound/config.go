@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
-
-	"go.opentelemetry.io/otel/trace"
 
 	"wabridge/bridge"
 	"wabridge/codec"
@@ -42,23 +39,13 @@ type Limits struct {
 
 // Config is what a Session needs. Fields without a default are required.
 type Config struct {
+	// Env is shared by the sessions of the process.
+	*Env
 	// Session is the session's id.
 	Session string
-	Names   bridge.Names
-	// Created is when WA_SEND was created; it makes refs of commands that have
-	// none of their own.
-	Created time.Time
-	// MaxAge is WA_SEND's; 0 keeps commands for ever.
-	MaxAge time.Duration
-
 	// Store is the session's ordered store, the same that its statuses go
 	// through: so an outcome comes before the statuses that follow it.
-	Store    bridge.Store
-	Outcomes Outcomes
-	Reader   Reader
-	// Cursors is the bucket wa_backlog: a key per session, its value the
-	// sequence to read from; no key or an empty value means live.
-	Cursors bridge.KV
+	Store bridge.Store
 	// Ledger is the bucket wa_ledger. It is not used where the platform is
 	// idempotent, and may be nil then.
 	Ledger bridge.KV
@@ -70,89 +57,39 @@ type Config struct {
 	// App is shared by the sessions of one app; nil where nothing is shared.
 	App *App
 
-	// May says whether this process may act for the session now; nil means
-	// always. It must be quick.
-	May func() bool
 	// Patience says how long a Deliver may wait for room before the session
 	// goes to its backlog; nil means not at all. It suits a shard that has no
 	// other session.
 	Patience func() time.Duration
-	// Settled lists sequences that the owner before has settled.
+	// Settled lists sequences that the owner before has settled. It is not kept.
 	Settled []uint64
-
-	// Progress is how often a held command is kept from coming again; 10 s.
-	Progress time.Duration
-	// Doubt is how long an unanswered send waits for a status; 60 s.
-	Doubt time.Duration
-	// Stuck is how long a session may be unable to send before it goes to its
-	// backlog; 5 s.
-	Stuck time.Duration
-	// MinBackoff and MaxBackoff bound the wait between tries; 250 ms and 30 s.
-	MinBackoff, MaxBackoff time.Duration
-
-	// Logger is quiet by default.
-	Logger *slog.Logger
-	// TracerProvider makes the span of each command; nil makes none.
-	TracerProvider trace.TracerProvider
-	// Metrics is shared by all sessions of the process; nil measures nothing.
-	Metrics *Metrics
 }
 
-func (c *Config) validate() error {
+// prepare sets the defaults and reports every fault at once.
+func (c *Config) prepare() error {
 	var faults []error
+	if c.Env == nil {
+		faults = append(faults, errors.New("env is missing"))
+	} else if err := c.Env.prepare(); err != nil {
+		faults = append(faults, err)
+	}
 	if !bridge.ValidID(c.Session) {
 		faults = append(faults, fmt.Errorf("session id %q: want 1 to 64 letters, digits, _ or -", c.Session))
 	}
-	if c.Names.Prefix() == "" {
-		faults = append(faults, errors.New("names are missing"))
+	if c.Store == nil {
+		faults = append(faults, errors.New("store is missing"))
 	}
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"store", c.Store == nil},
-		{"outcomes", c.Outcomes == nil},
-		{"reader", c.Reader == nil},
-		{"cursors", c.Cursors == nil},
-	} {
-		if part.missing {
-			faults = append(faults, fmt.Errorf("%s is missing", part.name))
-		}
+	if c.Policy == "" {
+		c.Policy = bridge.Report
 	}
-	if c.Policy != "" && c.Policy != bridge.Report && c.Policy != bridge.Resend {
+	if c.Policy != bridge.Report && c.Policy != bridge.Resend {
 		faults = append(faults, fmt.Errorf("policy %q: want report or resend", c.Policy))
 	}
 	if c.Limits.SessionRate < 0 || c.Limits.ConversationRate < 0 {
 		faults = append(faults, errors.New("a rate is negative"))
 	}
-	return errors.Join(faults...)
-}
-
-func (c *Config) setDefaults() {
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{
-		{&c.Progress, 10 * time.Second},
-		{&c.Doubt, time.Minute},
-		{&c.Stuck, 5 * time.Second},
-		{&c.MinBackoff, 250 * time.Millisecond},
-		{&c.MaxBackoff, 30 * time.Second},
-	} {
-		if *d.field <= 0 {
-			*d.field = d.value
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = &Metrics{}
-	}
-	if c.Policy == "" {
-		c.Policy = bridge.Report
-	}
 	if c.App == nil {
 		c.App = NewApp()
 	}
+	return errors.Join(faults...)
 }

@@ -68,7 +68,7 @@ func (s *Session) touch(sequence uint64) error {
 	if sequence <= touched {
 		return nil
 	}
-	return s.storeCursor(s.life, lowest, sequence)
+	return s.storeCursor(&s.life, lowest, sequence)
 }
 
 func (s *Session) storeCursor(ctx context.Context, from, touched uint64) error {
@@ -83,13 +83,13 @@ func formatCursor(from, touched uint64) []byte {
 
 // clearCursor says that the session is live. The key stays, empty: to remove it
 // could remove what another owner has written meanwhile.
-func (s *Session) clearCursor() error { return s.writeCursor(s.life, nil, 0, 0) }
+func (s *Session) clearCursor() error { return s.writeCursor(&s.life, nil, 0, 0) }
 
 func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched uint64) error {
-	if err := s.takeCursor(ctx); err != nil {
+	if err := s.cursor.take(ctx, &s.life); err != nil {
 		return err
 	}
-	defer s.leaveCursor()
+	defer s.cursor.leave()
 	s.mu.Lock()
 	b, closed := &s.back, s.closed
 	needed := b.on || s.leans()
@@ -106,20 +106,8 @@ func (s *Session) writeCursor(ctx context.Context, value []byte, from, touched u
 	return s.putCursor(ctx, value, from, touched)
 }
 
-// takeCursor gives the caller the cursor to itself, until leaveCursor: two writes
-// at once would be each other's conflict.
-func (s *Session) takeCursor(ctx context.Context) error {
-	select {
-	case s.cursor <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Session) leaveCursor() { <-s.cursor }
-
-// putCursor is called by whoever has the cursor.
+// putCursor is called by whoever has the cursor: two writes at once would be each
+// other's conflict.
 func (s *Session) putCursor(ctx context.Context, value []byte, from, touched uint64) error {
 	s.mu.Lock()
 	revision := s.back.revision
@@ -154,10 +142,10 @@ func (s *Session) putCursor(ctx context.Context, value []byte, from, touched uin
 
 // lastCursor leaves the next owner no more to read than is unsettled.
 func (s *Session) lastCursor(ctx context.Context) error {
-	if err := s.takeCursor(ctx); err != nil {
+	if err := s.cursor.take(ctx, &s.life); err != nil {
 		return err
 	}
-	defer s.leaveCursor()
+	defer s.cursor.leave()
 	may := s.may()
 	s.mu.Lock()
 	b := &s.back

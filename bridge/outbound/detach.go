@@ -45,7 +45,7 @@ func (s *Session) Detach(ctx context.Context, from, last uint64) error {
 		b.apart = nil // nobody waits any more
 		s.mu.Unlock()
 		return fmt.Errorf("detaching session %s: %w", s.cfg.Session, context.Cause(ctx))
-	case <-s.life:
+	case <-s.life.Done():
 		return bridge.ErrClosed
 	}
 }

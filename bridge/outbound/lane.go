@@ -121,6 +121,9 @@ func (s *Session) newLane(key string) *lane {
 	}
 	l.key = key
 	l.pace = newLimiter(s.cfg.Limits.ConversationRate, s.cfg.Limits.ConversationBurst)
+	if s.lanes == nil {
+		s.lanes = make(map[string]*lane)
+	}
 	s.lanes[key] = l
 	return l
 }

@@ -173,7 +173,7 @@ func (s *Session) noteAndSend(c *command) {
 	s.mu.Lock()
 	sure, peek := c.sure, s.late(c, time.Now())
 	s.mu.Unlock()
-	v, stands, revision, err := s.ledger.begin(s.life, c, sure, peek)
+	v, stands, revision, err := s.ledger.begin(&s.life, c, sure, peek)
 	window := s.allowed()
 	s.mu.Lock()
 	now := time.Now()
@@ -237,7 +237,7 @@ func (s *Session) noteAnswer(c *command, r bridge.Result) {
 	}
 	var err error
 	if n.State != noteAttempt {
-		err = s.ledger.end(s.life, c.ref, n, c.revision)
+		err = s.ledger.end(&s.life, c.ref, n, c.revision)
 	}
 	window := s.allowed()
 	s.mu.Lock()
@@ -259,7 +259,7 @@ func (s *Session) resolve(c *command, now time.Time) {
 		return
 	}
 	s.spawn(func() {
-		err := s.ledger.end(s.life, c.ref, note{State: noteUnknown, Sequence: c.sequence}, c.revision)
+		err := s.ledger.end(&s.life, c.ref, note{State: noteUnknown, Sequence: c.sequence}, c.revision)
 		window := s.allowed()
 		s.mu.Lock()
 		switch now := time.Now(); {

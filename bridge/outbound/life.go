@@ -2,24 +2,88 @@ package outbound
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"wabridge/bridge"
 )
 
-// life is the context of work in the background. It ends when it is closed.
-type life chan struct{}
+// life is the context of work in the background, until end. It is part of what
+// lives, and most that live are idle: it holds a channel once somebody waits for
+// its end.
+type life struct {
+	over atomic.Bool
 
-func (l life) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (l life) Done() <-chan struct{}       { return l }
-func (l life) Value(any) any               { return nil }
+	mu   sync.Mutex
+	done chan struct{} // nil: nobody waits
+}
 
-func (l life) Err() error {
-	select {
-	case <-l:
+func (l *life) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (l *life) Value(any) any               { return nil }
+
+func (l *life) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.over.Load() {
+			close(l.done)
+		}
+	}
+	return l.done
+}
+
+func (l *life) Err() error {
+	if l.over.Load() {
 		return context.Canceled
-	default:
-		return nil
+	}
+	return nil
+}
+
+// end is called once.
+func (l *life) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over.Store(true)
+	if l.done != nil {
+		close(l.done)
 	}
 }
+
+// turn is held by one at a time. Unlike that for a mutex, the wait for it ends
+// with a context.
+type turn struct {
+	once sync.Once
+	held chan struct{} // made when it is first taken
+}
+
+// take waits for the turn, which is the caller's until leave, while ctx and l
+// live.
+func (t *turn) take(ctx context.Context, l *life) error {
+	t.once.Do(func() { t.held = make(chan struct{}, 1) })
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case l.Err() != nil:
+		return bridge.ErrClosed
+	}
+	select {
+	case t.held <- struct{}{}: // mostly; it needs no channel of l's
+		return nil
+	default:
+	}
+	select {
+	case t.held <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.Done():
+		return bridge.ErrClosed
+	}
+}
+
+func (t *turn) leave() { <-t.held }
 
 // pause waits, and reports whether ctx still lives.
 func pause(ctx context.Context, d time.Duration) bool {

@@ -32,7 +32,10 @@ func (m *memory) has(sequence uint64) bool {
 
 // prune forgets what is at or below floor, a generation at a time.
 func (m *memory) prune(floor uint64) {
-	if m.oldest <= floor && len(m.young)+len(m.old) > 0 {
+	switch {
+	case len(m.young)+len(m.old) == 0:
+		*m = memory{}
+	case m.oldest <= floor:
 		m.turn()
 	}
 }

@@ -51,20 +51,22 @@ func TestAgainstJetStream(t *testing.T) {
 	seen := 0
 	for run := 1; run <= 2; run++ {
 		s, err := New(Config{
-			Session: "shop", Names: w.names, Created: time.Unix(1, 0), Store: jetStore{js},
-			Outcomes: outcomesFunc(func(ctx context.Context, sequence uint64) (codec.Report, error) {
-				stream, err := js.Stream(ctx, "WA_RECV")
-				if err != nil {
-					return codec.Report{}, err
-				}
-				m, err := stream.GetMsg(ctx, sequence)
-				if err != nil {
-					return codec.Report{}, err
-				}
-				return codec.ParseReport(m.Data)
-			}),
-			Reader:  readerFunc(func(context.Context, string, uint64, int) ([]*bridge.Delivery, error) { return nil, nil }),
-			Cursors: w.cursors.of(1),
+			Session: "shop", Store: jetStore{js}, Env: &Env{
+				Names: w.names, Created: time.Unix(1, 0),
+				Outcomes: outcomesFunc(func(ctx context.Context, sequence uint64) (codec.Report, error) {
+					stream, err := js.Stream(ctx, "WA_RECV")
+					if err != nil {
+						return codec.Report{}, err
+					}
+					m, err := stream.GetMsg(ctx, sequence)
+					if err != nil {
+						return codec.Report{}, err
+					}
+					return codec.ParseReport(m.Data)
+				}),
+				Reader:  readerFunc(func(context.Context, string, uint64, int) ([]*bridge.Delivery, error) { return nil, nil }),
+				Cursors: w.cursors.of(1),
+			},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ func (s *Session) Observe(ctx context.Context, st *codec.Status, cb codec.Callba
 		if c.put.Load() {
 			return nil
 		}
-		return s.settle.flush(ctx)
+		return s.settling().flush(ctx)
 	case c != nil:
 		s.mu.Unlock()
 		return s.observed(ctx, c, st)
@@ -80,13 +80,13 @@ func (s *Session) observed(ctx context.Context, c *command, st *codec.Status) er
 			// Its lane waits for the platform's own answer.
 			o.at = time.Now()
 			c.state, c.outcome = isDecided, o
-			s.settle.add(c)
+			s.end(c)
 		} else {
 			s.decide(c, o, time.Now())
 		}
 	}
 	s.pump(window, pumpBudget) //nolint:contextcheck // what it sends outlives this call
-	return s.settle.flush(ctx)
+	return s.settling().flush(ctx)
 }
 
 // isSettled reports whether a sequence's outcome is known to be stored.
@@ -121,8 +121,7 @@ func (s *Session) recall(ctx context.Context, cb codec.Callback) (*command, erro
 	if other := s.commands[c.sequence]; other != nil {
 		return other, nil
 	}
-	s.commands[c.sequence] = c
-	s.bytes += len(c.body)
+	s.book(c)
 	return c, nil
 }
 

@@ -66,19 +66,15 @@ func NewOrphans(cfg OrphansConfig) (*Orphans, error) {
 	if cfg.Wait <= 0 {
 		cfg.Wait = 30 * time.Second
 	}
-	inner := &Config{
-		Names: cfg.Names, Store: cfg.Store, Outcomes: cfg.Outcomes,
-		Progress: cfg.Progress, Logger: cfg.Logger, Metrics: cfg.Metrics,
-	}
-	inner.setDefaults()
-	cfg.Progress = inner.Progress
+	env := &Env{Names: cfg.Names, Outcomes: cfg.Outcomes, Progress: cfg.Progress, Logger: cfg.Logger, Metrics: cfg.Metrics}
+	env.setDefaults()
+	cfg.Progress = env.Progress
 	o := &Orphans{
 		cfg:     cfg,
-		life:    make(life),
 		waiting: make(map[string]*waiting),
 		ending:  make(map[uint64]*command),
 	}
-	o.settle = newSettlement(inner, o.life, o.forget)
+	o.settle = newSettlement(&Config{Env: env, Store: cfg.Store}, &o.life, o.forget)
 	return o, nil
 }
 
@@ -226,8 +222,8 @@ func (o *Orphans) Close(ctx context.Context) error {
 	o.closed = true
 	o.mu.Unlock()
 	err := o.settle.rest(ctx)
-	close(o.life)
-	o.settle.workers.Wait()
+	o.life.end()
+	o.settle.wait()
 	if err != nil {
 		return fmt.Errorf("closing orphans: %w", err)
 	}

@@ -28,7 +28,7 @@ func (s *Session) readOn() error {
 	from, before := s.back.next, s.back.high
 	limit := max(min(readBatch, s.limit()-len(s.commands)), 1)
 	s.mu.Unlock()
-	batch, err := s.readSend(s.life, from, limit)
+	batch, err := s.readSend(&s.life, from, limit)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *Session) caughtUp(before uint64) {
 		return // or more was delivered meanwhile
 	}
 	b.on, b.shed, b.behind = false, false, 0
-	s.cfg.Logger.Log(s.life, b.level(), "session is live again", "session", s.cfg.Session, "from", b.next)
+	s.cfg.Logger.Log(&s.life, b.level(), "session is live again", "session", s.cfg.Session, "from", b.next)
 }
 
 // headAged reports whether WA_SEND will soon forget what the session could not
@@ -108,7 +108,7 @@ func (s *Session) readAged() error {
 	s.mu.Lock()
 	from := s.back.next
 	s.mu.Unlock()
-	batch, err := s.readSend(s.life, from, peekBatch)
+	batch, err := s.readSend(&s.life, from, peekBatch)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Session) count() error {
 	s.mu.Lock()
 	from, high := s.back.next, s.back.high
 	s.mu.Unlock()
-	batch, err := s.readSend(s.life, from, 1)
+	batch, err := s.readSend(&s.life, from, 1)
 	if err != nil {
 		return err
 	}

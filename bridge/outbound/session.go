@@ -26,14 +26,16 @@ type Session struct {
 	cfg      Config
 	life     life
 	platform atomic.Pointer[bridge.Session]
-	settle   *settlement
-	tracer   *tracer
 	ledger   *ledger
 	workers  sync.WaitGroup
 
 	heard atomic.Int64 // when the platform last answered, in Unix nanoseconds
+	// active: Sweep may find something to do. It is set with mu held, and cleared
+	// by Sweep alone; see idle.
+	active atomic.Bool
 
 	mu       sync.Mutex
+	settle   *settlement         // nil: nothing was ever decided
 	commands map[uint64]*command // in hand: delivered or read, and not settled
 	bytes    int
 	least    int // commands that may be held at any window
@@ -44,8 +46,6 @@ type Session struct {
 	parked   []*lane
 	inflight int
 	noting   int // answers that are being written down
-	pumping  bool
-	again    bool // something changed while pumping
 	hold     hold
 	pace     *rate.Limiter
 	timer    *time.Timer
@@ -53,9 +53,11 @@ type Session struct {
 	memory   memory
 	floor    uint64
 	back     backlog
-	cursor   chan struct{} // held by whoever writes it
+	cursor   turn          // held by whoever writes it
 	roomy    chan struct{} // closed when there is room; nil: nobody waits
 	landed   chan struct{} // closed when nothing is in flight; nil: nobody waits
+	pumping  bool
+	again    bool // something changed while pumping
 	closed   bool
 	finished bool
 }
@@ -70,19 +72,13 @@ type hold struct {
 // New checks the configuration, reports every fault of it at once, and returns
 // a session that takes deliveries after Start and sends after SetPlatform.
 func New(cfg Config) (*Session, error) {
-	cfg.setDefaults()
-	if err := cfg.validate(); err != nil {
+	if err := cfg.prepare(); err != nil {
 		return nil, fmt.Errorf("outbound session: %w", err)
 	}
 	s := &Session{
-		cfg:      cfg,
-		life:     make(life),
-		least:    leastHeld,
-		commands: make(map[uint64]*command),
-		lanes:    make(map[string]*lane),
-		cursor:   make(chan struct{}, 1),
-		pace:     newLimiter(cfg.Limits.SessionRate, cfg.Limits.SessionBurst),
-		tracer:   newTracer(cfg.TracerProvider, cfg.Names, cfg.Session),
+		cfg:   cfg,
+		least: leastHeld,
+		pace:  newLimiter(cfg.Limits.SessionRate, cfg.Limits.SessionBurst),
 	}
 	if cfg.Ledger != nil {
 		s.ledger = &ledger{kv: cfg.Ledger, session: cfg.Session, process: rand.Text(), doubt: cfg.Doubt}
@@ -90,7 +86,7 @@ func New(cfg Config) (*Session, error) {
 	for _, sequence := range cfg.Settled {
 		s.memory.add(sequence)
 	}
-	s.settle = newSettlement(&s.cfg, s.life, s.forget)
+	s.cfg.Settled = nil
 	return s, nil
 }
 
@@ -183,14 +179,38 @@ func (s *Session) admit(c *command) {
 		}
 		return
 	}
-	s.commands[c.sequence] = c
-	s.bytes += len(c.body)
+	s.book(c)
 	s.back.high = max(s.back.high, c.sequence)
 	if c.state == isDecided {
-		s.settle.add(c)
+		s.end(c)
 		return
 	}
 	s.enterLane(c)
+}
+
+// book puts a command on the books. It is called with mu held.
+func (s *Session) book(c *command) {
+	if s.commands == nil {
+		s.commands = make(map[uint64]*command)
+	}
+	s.commands[c.sequence] = c
+	s.bytes += len(c.body)
+	s.active.Store(true)
+}
+
+// end brings a decided command to its end. It is called with mu held.
+func (s *Session) end(c *command) {
+	if s.settle == nil {
+		s.settle = newSettlement(&s.cfg, &s.life, s.forget)
+	}
+	s.settle.add(c)
+}
+
+// settling is who ends commands, or nil. It is called without mu.
+func (s *Session) settling() *settlement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settle
 }
 
 // full reports whether the session holds as much as it may.
@@ -223,7 +243,7 @@ func (s *Session) waitForRoom() bool {
 	select {
 	case <-roomy:
 	case <-timer.C:
-	case <-s.life:
+	case <-s.life.Done():
 	}
 	s.mu.Lock()
 	s.roomy = nil
@@ -316,7 +336,7 @@ func (s *Session) Close(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		err = s.settle.rest(ctx)
+		err = s.settling().rest(ctx)
 	}
 	if err == nil {
 		err = s.lastCursor(ctx)
@@ -327,9 +347,9 @@ func (s *Session) Close(ctx context.Context) error {
 		s.timer.Stop()
 	}
 	s.mu.Unlock()
-	close(s.life)
+	s.life.end()
 	s.workers.Wait()
-	s.settle.workers.Wait()
+	s.settling().wait()
 	s.cfg.Metrics.leave(s)
 	if err != nil {
 		return fmt.Errorf("closing outbound session %s: %w", s.cfg.Session, err)

@@ -197,7 +197,7 @@ func TestCloseIsBounded(t *testing.T) {
 }
 
 func TestConfigReportsEveryFault(t *testing.T) {
-	_, err := New(Config{Session: "a b", Policy: "perhaps", Limits: Limits{SessionRate: -1}})
+	_, err := New(Config{Env: &Env{}, Session: "a b", Policy: "perhaps", Limits: Limits{SessionRate: -1}})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -208,7 +208,8 @@ func TestConfigReportsEveryFault(t *testing.T) {
 	}
 	w := newWorld(t)
 	s, err := New(Config{
-		Session: "shop", Names: w.names, Store: storeFunc(nil), Outcomes: outcomesFunc(nil), Reader: readerFunc(nil), Cursors: w.cursors.of(0),
+		Env:     &Env{Names: w.names, Outcomes: outcomesFunc(nil), Reader: readerFunc(nil), Cursors: w.cursors.of(0)},
+		Session: "shop", Store: storeFunc(nil),
 	})
 	if err != nil {
 		t.Fatal(err)

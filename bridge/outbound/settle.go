@@ -14,7 +14,7 @@ import (
 // runs goroutines only while there is something to do.
 type settlement struct {
 	cfg  *Config
-	life life
+	life *life
 	// status is the subject of the session's outcomes, source who says them.
 	status, source string
 	// forget takes a command off its session's books as settled and returns
@@ -22,7 +22,7 @@ type settlement struct {
 	forget func(c *command) bridge.Settler
 	// turn is held by whoever takes the queue and stores it, so that one who
 	// holds it knows that all before it is in the store's order.
-	turn chan struct{}
+	turn turn
 
 	mu      sync.Mutex
 	queue   []*command
@@ -35,9 +35,9 @@ type settlement struct {
 	workers sync.WaitGroup
 }
 
-func newSettlement(cfg *Config, l life, forget func(*command) bridge.Settler) *settlement {
+func newSettlement(cfg *Config, l *life, forget func(*command) bridge.Settler) *settlement {
 	return &settlement{
-		cfg: cfg, life: l, forget: forget, turn: make(chan struct{}, 1),
+		cfg: cfg, life: l, forget: forget,
 		status: cfg.Names.Status(cfg.Session), source: "/wabridge/" + cfg.Session,
 	}
 }
@@ -82,14 +82,10 @@ func (t *settlement) write() {
 // flush returns once everything that was added before is in the store's order,
 // or with the error that kept it out.
 func (t *settlement) flush(ctx context.Context) error {
-	select {
-	case t.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.life:
-		return bridge.ErrClosed
+	if err := t.turn.take(ctx, t.life); err != nil {
+		return err
 	}
-	defer func() { <-t.turn }()
+	defer t.turn.leave()
 
 	t.mu.Lock()
 	batch := t.queue
@@ -243,8 +239,12 @@ func (t *settlement) closeOne() {
 	t.mu.Unlock()
 }
 
-// rest returns once everything added is settled, or ctx ends.
+// rest returns once everything added is settled, or ctx ends. A nil settlement
+// has nothing to settle.
 func (t *settlement) rest(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
 	t.mu.Lock()
 	if t.open == 0 {
 		t.mu.Unlock()
@@ -260,6 +260,14 @@ func (t *settlement) rest(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// wait returns once the life of a settlement, which may be nil, has ended and
+// nothing of it runs any more.
+func (t *settlement) wait() {
+	if t != nil {
+		t.workers.Wait()
 	}
 }
 

@@ -14,7 +14,7 @@ func TestWhoGivesUpFlushingLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		slow := make(chan struct{})
-		cfg := &Config{Names: w.names, Outcomes: outcomesFunc(w.outcome)}
+		cfg := &Config{Env: &Env{Names: w.names, Outcomes: outcomesFunc(w.outcome)}}
 		cfg.setDefaults()
 		cfg.Store = storeFunc(func(ctx context.Context, r *bridge.Record) error {
 			select {
@@ -25,7 +25,7 @@ func TestWhoGivesUpFlushingLeavesNothingBehind(t *testing.T) {
 			r.Done(bridge.Stored{Sequence: 1})
 			return nil
 		})
-		l := make(life)
+		l := &life{}
 		settle := newSettlement(cfg, l, func(*command) bridge.Settler { return nil })
 		// A writer has just found the queue empty and ended.
 		c := newCommand(&bridge.Delivery{Session: "shop", Sequence: 7, Body: []byte(`{"to":"+15550142233","type":"text","text":{"body":"a"}}`)}, time.Now())
@@ -45,7 +45,7 @@ func TestWhoGivesUpFlushingLeavesNothingBehind(t *testing.T) {
 		if settle.open != 0 {
 			t.Error("the outcome is not stored: nobody tries again")
 		}
-		close(l)
+		l.end()
 		settle.workers.Wait()
 	})
 }

@@ -9,12 +9,22 @@ import (
 // Sweep does what time asks for: it keeps held commands from coming again, ends
 // what is late or was never answered, and sends a session that cannot keep up
 // to its backlog. The owner of the sessions calls it about every second, so that
-// an idle session needs no timer. It does not block.
+// an idle session needs no timer. It does not block, and most sessions have
+// nothing to do at most times: those it costs one look.
 func (s *Session) Sweep(now time.Time) {
+	if !s.active.Load() {
+		return
+	}
 	window, may := s.allowed(), s.may()
 	s.mu.Lock()
 	s.window = window
 	if s.closed || !may {
+		s.mu.Unlock()
+		return
+	}
+	if s.idle() {
+		s.active.Store(false)
+		s.commands, s.lanes, s.free, s.parked = nil, nil, nil, nil // it may be for long
 		s.mu.Unlock()
 		return
 	}
@@ -37,6 +47,14 @@ func (s *Session) Sweep(now time.Time) {
 			s.cfg.Logger.Debug("a held command may come again", "session", s.cfg.Session, "error", err)
 		}
 	}
+}
+
+// idle reports whether there is nothing for Sweep to do until a command is put on
+// the books or the keeper begins, which both make the session active. It is
+// called with mu held.
+func (s *Session) idle() bool {
+	b := &s.back
+	return len(s.commands) == 0 && len(s.lanes) == 0 && !b.on && b.held == 0 && !b.keeping && b.stuck.IsZero()
 }
 
 // expireLate ends the commands that are late, wherever they wait, and the

@@ -43,12 +43,11 @@ type tracer struct {
 	trace.Tracer
 	name    string
 	options []trace.SpanStartOption
-	// attributes are those of every span, given to those that are recorded: the
-	// others need not pay for them.
+	// attributes are those of every span.
 	attributes []attribute.KeyValue
 }
 
-func newTracer(provider trace.TracerProvider, names bridge.Names, session string) *tracer {
+func newTracer(provider trace.TracerProvider, names bridge.Names) *tracer {
 	if provider == nil {
 		return nil
 	}
@@ -62,7 +61,6 @@ func newTracer(provider trace.TracerProvider, names bridge.Names, session string
 			semconv.MessagingOperationName("process"),
 			semconv.MessagingOperationTypeProcess,
 			semconv.MessagingDestinationTemplate(template),
-			semconv.MessagingDestinationName(names.Send(session)),
 		},
 	}
 }
@@ -70,20 +68,22 @@ func newTracer(provider trace.TracerProvider, names bridge.Names, session string
 // startSpan begins the command's span as the child of its publisher's.
 func (s *Session) startSpan(c *command) {
 	c.parent = parent{c.TraceParent, c.TraceState}
-	if s.tracer == nil {
+	t := s.cfg.tracer
+	if t == nil {
 		return
 	}
 	ctx := context.Background()
 	if c.parent.traceparent != "" {
 		ctx = propagation.TraceContext{}.Extract(ctx, c.parent)
 	}
-	_, c.span = s.tracer.Start(ctx, s.tracer.name, s.tracer.options...) //nolint:spancheck // it ends with the command, in endSpan or shed
+	_, c.span = t.Start(ctx, t.name, t.options...) //nolint:spancheck // it ends with the command, in endSpan or shed
 	if sc := c.span.SpanContext(); sc.IsValid() {
 		c.parent = parent{formatTraceparent(sc), sc.TraceState().String()}
 	}
-	if c.span.IsRecording() {
-		c.span.SetAttributes(s.tracer.attributes...)
+	if c.span.IsRecording() { // the others need not pay for attributes
+		c.span.SetAttributes(t.attributes...)
 		c.span.SetAttributes(
+			semconv.MessagingDestinationName(s.cfg.Names.Send(c.session)),
 			semconv.MessagingMessageID(c.ref),
 			semconv.MessagingMessageBodySize(len(c.body)),
 			attribute.Int64("wabridge.sequence", int64(c.sequence)),

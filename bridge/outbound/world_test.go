@@ -106,13 +106,14 @@ func (w *world) start() {
 	w.mu.Unlock()
 	w.platform.forgetRun()
 	cfg := Config{
-		Session: "shop", Names: w.names, Created: time.Unix(1, 0),
-		Store:    storeFunc(func(ctx context.Context, r *bridge.Record) error { return w.put(ctx, run, r) }),
-		Outcomes: outcomesFunc(w.outcome),
-		Reader: readerFunc(func(_ context.Context, _ string, from uint64, limit int) ([]*bridge.Delivery, error) {
-			return w.read(from, limit)
-		}),
-		Cursors: w.cursors.of(run), Settled: handed,
+		Env: &Env{
+			Names: w.names, Created: time.Unix(1, 0), Outcomes: outcomesFunc(w.outcome), Cursors: w.cursors.of(run),
+			Reader: readerFunc(func(_ context.Context, _ string, from uint64, limit int) ([]*bridge.Delivery, error) {
+				return w.read(from, limit)
+			}),
+		},
+		Session: "shop", Settled: handed,
+		Store: storeFunc(func(ctx context.Context, r *bridge.Record) error { return w.put(ctx, run, r) }),
 	}
 	if w.ledger != nil {
 		cfg.Ledger = w.ledger.of(run)
@@ -360,10 +361,11 @@ func run(t *testing.T, prepare func(*world), f func(*world)) {
 		}
 		w.start()
 		f(w)
+		w.passedOver()
 		w.stop()
 		synctest.Wait()
-		if s := w.session; len(s.commands) == 0 && s.bytes != 0 || s.bytes < 0 || s.settle.open < 0 {
-			t.Errorf("the books hold %d commands of %d bytes, %d open", len(s.commands), s.bytes, s.settle.open)
+		if s := w.session; len(s.commands) == 0 && s.bytes != 0 || s.bytes < 0 || s.settle != nil && s.settle.open < 0 {
+			t.Errorf("the books hold %d commands of %d bytes, settling %+v", len(s.commands), s.bytes, s.settle)
 		}
 		for _, fault := range w.platform.faults {
 			t.Error(fault)
@@ -386,8 +388,19 @@ func elapse(d time.Duration) { <-time.After(d) }
 func (w *world) sweep(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		elapse(min(time.Second, time.Until(end)))
+		w.passedOver()
 		w.session.Sweep(time.Now())
 		synctest.Wait()
+	}
+}
+
+// passedOver says where a sweep passes over a session that has something to do.
+func (w *world) passedOver() {
+	s := w.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.active.Load() && !s.idle() {
+		w.t.Errorf("passed over with %d commands, %d lanes, backlog %+v", len(s.commands), len(s.lanes), s.back)
 	}
 }
 
