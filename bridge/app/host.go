@@ -100,7 +100,7 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 		return nil, err
 	}
 	h.media = media
-	h.recall = newRecall(b, h.state, h.log)
+	h.recall = &recall{broker: b, state: h.state, backlog: h.backlog, log: h.log, turn: make(chan struct{}, 1)}
 	h.inbound = &inbound.Env{
 		Names: h.names, Found: b, Spill: spill{media}, Window: broker.Dedupe,
 		Logger: h.log, TracerProvider: tel.TracerProvider(), Metrics: received,
@@ -141,10 +141,9 @@ func (h *host) faulty(id string, err error) {
 	h.log.Warn("faulty session definition", "session", id, "error", err)
 }
 
-// newSession builds a session and reads where its backlog begins. It fails only
-// where JetStream does; a faulty definition gives a session that stands still
-// and says why. settled is what has been settled before, past what is stored.
-func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []uint64, past inbound.Position, of *shard) (_ *session, err error) {
+// newSession builds a session that goes on where from says. A faulty definition
+// gives one that stands still and says why.
+func (h *host) newSession(ctx context.Context, def bridge.Definition, from beginning, of *shard) (_ *session, err error) {
 	store := h.broker.NewStore(def.ID)
 	defer func() {
 		if err != nil {
@@ -154,13 +153,13 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 	s := &session{shard: of, def: def, announcer: h.announcer, log: h.log, store: store}
 	s.out, err = outbound.New(outbound.Config{
 		Env: h.outbound, Session: def.ID, Store: s.store, Ledger: h.ledgerOf(def), Policy: def.Unknown,
-		Limits: h.cloud.limits(def), App: h.cloud.app(def), Settled: settled, Patience: of.patience,
+		Limits: h.cloud.limits(def), App: h.cloud.app(def), Settled: from.settled, Patience: of.patience,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if s.in, err = inbound.New(inbound.Config{
-		Env: h.inbound, Session: def.ID, Store: s.store, Observe: s.out.Observe, Past: past,
+		Env: h.inbound, Session: def.ID, Store: s.store, Observe: s.out.Observe, Past: from.stored,
 	}); err != nil {
 		return nil, err
 	}
@@ -168,7 +167,7 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, settled []
 	if err := s.out.SetPlatform(s.platform); err != nil {
 		return nil, err
 	}
-	return s, s.out.Start(ctx)
+	return s, s.out.Start(from.cursor)
 }
 
 // ledgerOf is the ledger for a session whose platform has no idempotency key.

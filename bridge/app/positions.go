@@ -4,17 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"math"
 	"strconv"
-	"sync"
 	"time"
 
-	"wabridge/bridge"
-	"wabridge/bridge/broker"
 	"wabridge/bridge/inbound"
 )
 
@@ -27,107 +21,6 @@ type positions struct {
 }
 
 func positionsKey(shard int) string { return "positions." + strconv.Itoa(shard) }
-
-// readPositions reads them. Some that cannot be read are as good as none: then
-// all of WA_RECV is read.
-func (r *recall) readPositions(ctx context.Context, shard int) (positions, error) {
-	var p positions
-	e, err := r.kv.Get(ctx, positionsKey(shard))
-	if err != nil && !errors.Is(err, bridge.ErrNotFound) {
-		return p, fmt.Errorf("reading the positions of shard %d: %w", shard, err)
-	}
-	if err == nil {
-		if err := json.Unmarshal(e.Value, &p); err != nil {
-			r.log.Warn("the positions of a shard cannot be read; reading all that is stored", "shard", shard, "error", err)
-			p = positions{}
-		}
-	}
-	if p.Sessions == nil {
-		p.Sessions = make(map[string]inbound.Position)
-	}
-	return p, nil
-}
-
-// recall reads what is stored of the sessions of shards that begin. Those that
-// begin at about the same time share one pass over WA_RECV.
-type recall struct {
-	kv     bridge.KV
-	broker *broker.Broker
-	log    *slog.Logger
-	turn   chan struct{} // held by whoever reads
-
-	mu   sync.Mutex
-	next *recollection // what begins when the turn is free; nil: nobody waits
-}
-
-// recollection is one pass, for some shards.
-type recollection struct {
-	found map[int]*positions
-	err   error
-	over  chan struct{} // closed when found, or err, is there
-}
-
-func newRecall(b *broker.Broker, kv bridge.KV, log *slog.Logger) *recall {
-	return &recall{kv: kv, broker: b, log: log, turn: make(chan struct{}, 1)}
-}
-
-// of returns which events of a shard's sessions are stored now. The caller owns
-// the shard: nobody else stores more of them. It blocks until JetStream has
-// answered or ctx ends.
-func (r *recall) of(ctx context.Context, shard int) (positions, error) {
-	r.mu.Lock()
-	pass := r.next
-	first := pass == nil
-	if first {
-		pass = &recollection{found: make(map[int]*positions), over: make(chan struct{})}
-		r.next = pass
-	}
-	pass.found[shard] = nil
-	r.mu.Unlock()
-	if first {
-		r.turn <- struct{}{} // each pass is bounded by the calls that it makes
-		r.mu.Lock()
-		r.next = nil // who comes from here on needs another pass
-		r.mu.Unlock()
-		pass.err = r.read(ctx, pass.found)
-		<-r.turn
-		close(pass.over)
-	}
-	select {
-	case <-pass.over:
-	case <-ctx.Done():
-		return positions{}, ctx.Err()
-	}
-	if pass.err != nil {
-		return positions{}, pass.err
-	}
-	return *pass.found[shard], nil
-}
-
-// read makes one pass.
-func (r *recall) read(ctx context.Context, found map[int]*positions) error {
-	from := uint64(math.MaxUint64)
-	for shard := range found {
-		p, err := r.readPositions(ctx, shard)
-		if err != nil {
-			return err
-		}
-		from = min(from, p.Recv)
-		found[shard] = &p
-	}
-	return r.broker.ScanRecv(ctx, from+1, func(session string, header map[string][]string) error {
-		p := found[bridge.Shard(session, r.broker.Shards())]
-		if p == nil {
-			return nil
-		}
-		at := p.Sessions[session]
-		at.Found(header)
-		if at.Epoch != "" {
-			p.Sessions[session] = at
-		}
-		return nil
-	})
-}
 
 const (
 	// saveAfter is how many records of WA_RECV may stand behind what is saved:

@@ -89,11 +89,11 @@ func (s *shard) begin() {
 const starting = 16
 
 func (s *shard) open() error {
-	if s.past == nil {
-		found, err := s.host.recall.of(s.ctx, s.n)
-		if err != nil {
-			return err
-		}
+	found, err := s.host.recall.of(s.ctx, s.n)
+	if err != nil {
+		return err
+	}
+	if s.past == nil { // else it is tried again, and some sessions run
 		s.past, s.saved.recv = found.Sessions, found.Recv
 	}
 	var starts errgroup.Group
@@ -101,10 +101,11 @@ func (s *shard) open() error {
 	started := make(map[string]*session)
 	for _, def := range s.host.definitions.ofShard(s.n, s.host.shards) {
 		if _, running := s.all()[def.ID]; !running {
-			starts.Go(func() error { return s.start(def, func(one *session) { started[def.ID] = one }) })
+			enter := func(one *session) { started[def.ID] = one }
+			starts.Go(func() error { return s.start(def, found.cursors[def.ID], enter) })
 		}
 	}
-	err := starts.Wait()
+	err = starts.Wait()
 	s.mu.Lock()
 	s.replace(func(m map[string]*session) { maps.Copy(m, started) })
 	s.mu.Unlock()
@@ -116,12 +117,14 @@ func (s *shard) open() error {
 
 // start runs one session, which enter makes one of the shard's; turn is held.
 // enter is called with mu held.
-func (s *shard) start(def bridge.Definition, enter func(*session)) error {
+func (s *shard) start(def bridge.Definition, cursor bridge.Entry, enter func(*session)) error {
 	s.mu.Lock()
-	settled := slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled())
-	past := s.past[def.ID]
+	from := beginning{
+		settled: slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled()),
+		stored:  s.past[def.ID], cursor: cursor,
+	}
 	s.mu.Unlock()
-	one, err := s.host.newSession(s.ctx, def, settled, past, s)
+	one, err := s.host.newSession(s.ctx, def, from, s)
 	if err != nil {
 		return fmt.Errorf("starting session %s: %w", def.ID, err)
 	}
@@ -207,8 +210,12 @@ func (s *shard) redefine(id string) {
 	}
 	s.retry("defining a session again", func() error {
 		if def, exists := s.host.definitions.get(id); exists && s.all()[id] == nil {
+			cursor, err := s.host.recall.cursor(s.ctx, id)
+			if err != nil {
+				return err
+			}
 			enter := func(one *session) { s.replace(func(m map[string]*session) { m[id] = one }) }
-			if err := s.start(def, enter); err != nil {
+			if err := s.start(def, cursor, enter); err != nil {
 				return err
 			}
 		}

@@ -82,7 +82,7 @@ func newStreet(t *testing.T) *street {
 		if err := out.SetPlatform(platform); err != nil {
 			t.Fatal(err)
 		}
-		if err := out.Start(t.Context()); err != nil {
+		if err := out.Start(bridge.Entry{}); err != nil {
 			t.Fatal(err)
 		}
 		st.replace(func(m map[string]*session) { m[id] = &session{out: out} })

@@ -14,15 +14,8 @@ import (
 // The cursor of a session in wa_backlog is "<from> <touched>": the next owner
 // reads from the first, and what is at or below the second may have been sent.
 
-// loadCursor reads where the backlog begins.
-func (s *Session) loadCursor(ctx context.Context) error {
-	entry, err := s.cfg.Cursors.Get(ctx, s.cfg.Session)
-	if isNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+// takeCursor takes over where the backlog begins.
+func (s *Session) takeCursor(entry bridge.Entry) error {
 	cursor, touched, err := ParseCursor(entry.Value)
 	if err != nil {
 		return err

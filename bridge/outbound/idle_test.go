@@ -32,7 +32,7 @@ func BenchmarkIdle(b *testing.B) {
 		if err := s.SetPlatform(instant{}); err != nil {
 			b.Fatal(err)
 		}
-		if err := s.Start(b.Context()); err != nil {
+		if err := s.Start(bridge.Entry{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -90,10 +90,11 @@ func New(cfg Config) (*Session, error) {
 	return s, nil
 }
 
-// Start reads where the session's backlog begins. It comes before the first
-// Deliver and blocks until JetStream answers or ctx ends.
-func (s *Session) Start(ctx context.Context) error {
-	if err := s.loadCursor(ctx); err != nil {
+// Start takes over the session's entry in wa_backlog, as it stands; the zero
+// Entry where it has none. It comes before the first Deliver, does not block, and
+// fails where the entry cannot be read.
+func (s *Session) Start(cursor bridge.Entry) error {
+	if err := s.takeCursor(cursor); err != nil {
 		return fmt.Errorf("reading the backlog cursor of %s: %w", s.cfg.Session, err)
 	}
 	s.cfg.Metrics.join(s)

@@ -134,7 +134,11 @@ func (w *world) start() {
 	if err := s.SetPlatform(&connection{phone: w.platform, run: run}); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := s.Start(context.Background()); err != nil {
+	cursor, err := cfg.Cursors.Get(context.Background(), cfg.Session)
+	if err != nil && !isNotFound(err) {
+		w.t.Fatal(err)
+	}
+	if err := s.Start(cursor); err != nil {
 		w.t.Fatal(err)
 	}
 }
