@@ -45,13 +45,19 @@ func (a *answers) subscribe(nc *nats.Conn) error {
 	return nil
 }
 
-// add gives a store the prefix of its reply subjects.
-func (a *answers) add(s *Store) (id uint64, reply string) {
+// add gives a store its number.
+func (a *answers) add(s *Store) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last++
 	a.stores[a.last] = s
-	return a.last, a.prefix + strconv.FormatUint(a.last, 36) + "."
+	return a.last
+}
+
+// reply appends the reply subject of a record.
+func (a *answers) reply(to []byte, store, record uint64) []byte {
+	to = strconv.AppendUint(append(to, a.prefix...), store, 36)
+	return strconv.AppendUint(append(to, '.'), record, 36)
 }
 
 func (a *answers) remove(id uint64) {

@@ -42,6 +42,8 @@ type Broker struct {
 
 	// batchTurn is held while one batch is written.
 	batchTurn sync.Mutex
+
+	messages sync.Pool // of *nats.Msg, cleared: stores need not make one for each record
 }
 
 // Connect validates the configuration and connects. It waits up to

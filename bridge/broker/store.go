@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"wabridge/bridge"
 )
 
@@ -35,8 +33,7 @@ import (
 type Store struct {
 	broker  *Broker
 	session string
-	id      uint64
-	reply   string // the subject of answers, up to the record's number
+	id      uint64 // in the subject of answers
 
 	mu      sync.Mutex
 	queue   []entry // in the order of Put; the first is not stored yet
@@ -58,14 +55,12 @@ type Store struct {
 	batches uint64
 	try     batchTry
 
-	message nats.Msg // of publish, so that it need not make one for each record
-
 	ready      []finished // stored, Done not called yet
 	spare      []finished
 	delivering bool // someone calls Done; there is one at a time
 	room       signal
 	closed     bool
-	idle       chan struct{} // closed once closed, empty and quiet
+	quiet      signal // for Close: closed, empty, and no Done is being called
 }
 
 // phase is what the store does about its queue.
@@ -102,8 +97,8 @@ type finished struct {
 
 // NewStore returns the store of a session. Close gives it back.
 func (b *Broker) NewStore(session string) *Store {
-	s := &Store{broker: b, session: session, limit: batchRecords, idle: make(chan struct{})}
-	s.id, s.reply = b.answers.add(s)
+	s := &Store{broker: b, session: session, limit: batchRecords}
+	s.id = b.answers.add(s)
 	return s
 }
 
@@ -168,11 +163,12 @@ func (s *Store) unlock() {
 		s.spare = batch[:0]
 		s.delivering = false
 	}
-	if s.closed && len(s.queue) == 0 && !s.delivering {
-		select {
-		case <-s.idle:
-		default:
-			close(s.idle)
+	if len(s.queue) == 0 && !s.delivering {
+		if cap(s.ready)+cap(s.spare) > leastQueue {
+			s.ready, s.spare = nil, nil // the rush is over
+		}
+		if s.closed {
+			s.quiet.broadcast()
 		}
 	}
 	s.mu.Unlock()
@@ -185,15 +181,16 @@ func (s *Store) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.room.broadcast()
+	quiet := s.quiet.wait() // before unlock, which broadcasts where it is so already
 	s.unlock()
 	var err error
 	select {
-	case <-s.idle:
+	case <-quiet:
 	case <-ctx.Done():
 		if n := s.abandon(); n > 0 { //nolint:contextcheck // ctx has ended
 			err = fmt.Errorf("closing the store of session %s with %d records unanswered: %w", s.session, n, ctx.Err())
 		}
-		<-s.idle
+		<-quiet
 	}
 	s.broker.answers.remove(s.id)
 	s.mu.Lock()

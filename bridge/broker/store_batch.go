@@ -102,7 +102,7 @@ func (s *Store) publishBatch(i, n int) bool {
 		m := &nats.Msg{Subject: r.Subject, Header: header, Data: r.Body}
 		if k == n-1 {
 			header[headerBatchCommit] = []string{"1"}
-			m.Reply = s.reply + strconv.FormatUint(try.first, 36) + "-" + strconv.FormatUint(try.number, 36)
+			m.Reply = string(b.answers.reply(nil, s.id, try.first)) + "-" + strconv.FormatUint(try.number, 36)
 		}
 		if err := b.nc.PublishMsg(m); err != nil {
 			// What has left is never committed.

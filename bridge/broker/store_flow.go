@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -146,12 +145,15 @@ func (s *Store) publish(i int) bool {
 	err := s.enter()
 	if err == nil {
 		var buf [64]byte
-		reply := strconv.AppendUint(append(buf[:0], s.reply...), s.first+uint64(i), 36)
-		s.message = nats.Msg{
-			Subject: e.record.Subject, Reply: string(reply), Header: e.record.Header, Data: e.record.Body,
+		reply := s.broker.answers.reply(buf[:0], s.id, s.first+uint64(i))
+		m, _ := s.broker.messages.Get().(*nats.Msg)
+		if m == nil {
+			m = &nats.Msg{}
 		}
-		err = s.broker.nc.PublishMsg(&s.message) // it keeps nothing of it
-		s.message = nats.Msg{}
+		m.Subject, m.Reply, m.Header, m.Data = e.record.Subject, string(reply), e.record.Header, e.record.Body
+		err = s.broker.nc.PublishMsg(m) // it keeps nothing of it
+		*m = nats.Msg{}
+		s.broker.messages.Put(m)
 		s.broker.line.leave()
 	}
 	switch {
@@ -339,6 +341,9 @@ func (s *Store) tick() {
 	s.due = time.Time{}
 	s.giveUp(time.Now().Add(-s.answerWait()), errNoAnswer)
 	s.advance()
+	if len(s.queue) == 0 {
+		s.timer = nil
+	}
 }
 
 // stalls logs when stores begin to wait for JetStream and when the last one
