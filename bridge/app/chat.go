@@ -11,19 +11,19 @@ import (
 )
 
 // chat builds a Chat API session.
-func (h *host) chat(def bridge.Definition, s bridge.Host) (bridge.Session, error) {
+func (h *host) chat(def *bridge.Definition, s bridge.Host) (bridge.Session, error) {
 	tokens, err := h.tokenSource(def)
 	if err != nil {
 		return nil, err
 	}
 	return chatapi.New(chatapi.Config{
-		Definition: def, Host: s, Tokens: tokens, Turn: h.pace.turn(def.URL), Shared: h.chatapi,
+		Definition: *def, Host: s, Tokens: tokens, Turn: h.pace.turn(def.URL), Shared: h.chatapi,
 	})
 }
 
 // tokenSource chooses the grant by what the definition holds: a given token, a
 // refresh token, or client credentials.
-func (h *host) tokenSource(def bridge.Definition) (auth.Source, error) {
+func (h *host) tokenSource(def *bridge.Definition) (auth.Source, error) {
 	if def.Token != "" {
 		if path, isFile := strings.CutPrefix(string(def.Token), "file:"); isFile {
 			return auth.NewFile(path, def.Scopes...)

@@ -39,7 +39,7 @@ type cloud struct {
 // account is a session's way to Graph, shared by the session and its webhooks:
 // the client of its token, and what moves its files (nil where media are off).
 type account struct {
-	def   bridge.Definition
+	def   *bridge.Definition
 	graph *cloudapi.Graph
 	media *cloudapi.Media
 }
@@ -107,7 +107,7 @@ func (c *cloud) close(ctx context.Context) error {
 }
 
 // app is what the sessions of one Meta app share: a hold on one is a hold on all.
-func (c *cloud) app(def bridge.Definition) *outbound.App {
+func (c *cloud) app(def *bridge.Definition) *outbound.App {
 	if def.Platform != bridge.PlatformCloudAPI {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (c *cloud) app(def bridge.Definition) *outbound.App {
 
 // limits are WhatsApp's published rates for a Cloud API number, and none for a
 // Chat API session, whose platform says so itself.
-func (c *cloud) limits(def bridge.Definition) outbound.Limits {
+func (c *cloud) limits(def *bridge.Definition) outbound.Limits {
 	if def.Platform != bridge.PlatformCloudAPI {
 		return outbound.Limits{}
 	}
@@ -138,7 +138,7 @@ func outboundLimits(l cloudapi.Limits) outbound.Limits {
 }
 
 // account is the account of a session as it is defined now.
-func (c *cloud) account(def bridge.Definition) (*account, error) {
+func (c *cloud) account(def *bridge.Definition) (*account, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.accounts[def.ID]
@@ -175,7 +175,7 @@ func (a *account) close() {
 }
 
 // graph builds the client of one session's token.
-func (c *cloud) graph(def bridge.Definition) (*cloudapi.Graph, error) {
+func (c *cloud) graph(def *bridge.Definition) (*cloudapi.Graph, error) {
 	tokens, err := c.host.tokenSource(def)
 	if err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (c *cloud) graph(def bridge.Definition) (*cloudapi.Graph, error) {
 }
 
 // session builds a Cloud API session.
-func (c *cloud) session(def bridge.Definition, s *session) (bridge.Session, error) {
+func (c *cloud) session(def *bridge.Definition, s *session) (bridge.Session, error) {
 	a, err := c.account(def)
 	if err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func (c *cloud) route(id string) {
 	}
 }
 
-func (c *cloud) addRoute(def bridge.Definition) error {
+func (c *cloud) addRoute(def *bridge.Definition) error {
 	a, err := c.account(def)
 	if err != nil {
 		return err

@@ -29,49 +29,54 @@ type definitions struct {
 	faulty  func(id string, err error)
 
 	mu     sync.RWMutex
-	fixed  map[string]bridge.Definition
-	live   map[string]bridge.Definition
-	words  map[string]bridge.Definition // what the bucket says of fixed sessions
+	fixed  map[string]*bridge.Definition
+	live   map[string]*bridge.Definition
+	words  map[string]*bridge.Definition // what the bucket says of fixed sessions
 	loaded chan struct{}                // closed once the bucket was read
 }
 
 func newDefinitions(fixed []bridge.Definition, kv bridge.KV, log *slog.Logger) *definitions {
 	d := &definitions{
 		kv: kv, log: log,
-		fixed:  make(map[string]bridge.Definition, len(fixed)),
-		live:   make(map[string]bridge.Definition),
-		words:  make(map[string]bridge.Definition),
+		fixed:  make(map[string]*bridge.Definition, len(fixed)),
+		live:   make(map[string]*bridge.Definition),
+		words:  make(map[string]*bridge.Definition),
 		loaded: make(chan struct{}),
 	}
 	for _, def := range fixed {
-		d.fixed[def.ID] = def
+		d.fixed[def.ID] = &def
 	}
 	return d
 }
 
-// get returns the definition of a session.
-func (d *definitions) get(id string) (bridge.Definition, bool) {
+// get returns the definition of a session, which nobody changes: a change takes
+// its place.
+func (d *definitions) get(id string) (*bridge.Definition, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.lookup(id)
 }
 
-func (d *definitions) lookup(id string) (bridge.Definition, bool) {
+func (d *definitions) lookup(id string) (*bridge.Definition, bool) {
 	if def, ok := d.fixed[id]; ok {
 		word := d.words[id]
-		def.Paused, def.Resumed = def.Paused || word.Paused, word.Resumed
-		return def, true
+		if word == nil {
+			return def, true
+		}
+		changed := *def
+		changed.Paused, changed.Resumed = def.Paused || word.Paused, word.Resumed
+		return &changed, true
 	}
 	def, ok := d.live[id]
 	return def, ok
 }
 
 // ofShard lists the sessions of one shard.
-func (d *definitions) ofShard(shard, shards int) []bridge.Definition {
+func (d *definitions) ofShard(shard, shards int) []*bridge.Definition {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	var defs []bridge.Definition
-	for _, m := range []map[string]bridge.Definition{d.fixed, d.live} {
+	var defs []*bridge.Definition
+	for _, m := range []map[string]*bridge.Definition{d.fixed, d.live} {
 		for id := range maps.Keys(m) {
 			if bridge.Shard(id, shards) != shard {
 				continue
@@ -131,11 +136,11 @@ func (d *definitions) apply(e *bridge.Entry) {
 	case def.Fault != "" && existed && before.Fault == "":
 		// What runs goes on as it was defined before.
 	case fixed:
-		d.words[id] = def
+		d.words[id] = &def
 	case e.Deleted:
 		delete(d.live, id)
 	default:
-		d.live[id] = def
+		d.live[id] = &def
 	}
 	after, exists := d.lookup(id)
 	d.mu.Unlock()

@@ -100,7 +100,7 @@ func TestASessionDefinedAgainKnowsWhatIsSettled(t *testing.T) {
 		t.Error("what the session before has settled is forgotten")
 	}
 	h.definitions.mu.Lock()
-	h.definitions.fixed["shop"] = bridge.Definition{ID: "shop", Platform: bridge.PlatformChatAPI, Paused: true}
+	h.definitions.fixed["shop"] = &bridge.Definition{ID: "shop", Platform: bridge.PlatformChatAPI, Paused: true}
 	h.definitions.mu.Unlock()
 	s.turn.Unlock()
 	h.redefine("shop")
@@ -198,7 +198,7 @@ func TestASessionIsWaitedForOnlyWhereItIsAlone(t *testing.T) {
 		t.Error("a session that is alone goes to its backlog at once")
 	}
 	h.definitions.mu.Lock()
-	h.definitions.fixed["other"] = bridge.Definition{ID: "other", Platform: bridge.PlatformChatAPI, Paused: true}
+	h.definitions.fixed["other"] = &bridge.Definition{ID: "other", Platform: bridge.PlatformChatAPI, Paused: true}
 	h.definitions.mu.Unlock()
 	h.redefine("other")
 	bridgetest.Eventually(t, long, func() bool { return h.running("other") != nil })

@@ -143,7 +143,7 @@ func (h *host) faulty(id string, err error) {
 
 // newSession builds a session that goes on where from says. A faulty definition
 // gives one that stands still and says why.
-func (h *host) newSession(ctx context.Context, def bridge.Definition, from beginning, of *shard) (_ *session, err error) {
+func (h *host) newSession(ctx context.Context, def *bridge.Definition, from beginning, of *shard) (_ *session, err error) {
 	store := h.broker.NewStore(def.ID)
 	defer func() {
 		if err != nil {
@@ -171,7 +171,7 @@ func (h *host) newSession(ctx context.Context, def bridge.Definition, from begin
 }
 
 // ledgerOf is the ledger for a session whose platform has no idempotency key.
-func (h *host) ledgerOf(def bridge.Definition) bridge.KV {
+func (h *host) ledgerOf(def *bridge.Definition) bridge.KV {
 	if def.Platform != bridge.PlatformCloudAPI {
 		return nil
 	}
@@ -191,7 +191,7 @@ func (h *host) newOrphans() *outbound.Orphans {
 }
 
 // platform builds a session's platform, or one that stands still.
-func (h *host) platform(def bridge.Definition, s *session) bridge.Session {
+func (h *host) platform(def *bridge.Definition, s *session) bridge.Session {
 	if def.Fault != "" {
 		return &still{host: s, change: bridge.Change{State: bridge.Stopped, Reason: def.Fault}}
 	}

@@ -17,7 +17,7 @@ import (
 // session is one session of a shard that this replica owns: its platform, and
 // what stands between that and JetStream. It is the platform's Host.
 type session struct {
-	def       bridge.Definition
+	def       *bridge.Definition
 	announcer *announcer
 	log       *slog.Logger
 	store     *broker.Store

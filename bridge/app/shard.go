@@ -117,7 +117,7 @@ func (s *shard) open() error {
 
 // start runs one session, which enter makes one of the shard's; turn is held.
 // enter is called with mu held.
-func (s *shard) start(def bridge.Definition, cursor bridge.Entry, enter func(*session)) error {
+func (s *shard) start(def *bridge.Definition, cursor bridge.Entry, enter func(*session)) error {
 	s.mu.Lock()
 	from := beginning{
 		settled: slices.Concat(s.settled[def.ID], s.settled[noSession], s.orphans.Settled()),
