@@ -35,6 +35,10 @@ type Session struct {
 	active atomic.Bool
 
 	mu       sync.Mutex
+	closed   bool
+	finished bool
+	pumping  bool
+	again    bool                // something changed while pumping
 	settle   *settlement         // nil: nothing was ever decided
 	commands map[uint64]*command // in hand: delivered or read, and not settled
 	bytes    int
@@ -56,10 +60,6 @@ type Session struct {
 	cursor   turn          // held by whoever writes it
 	roomy    chan struct{} // closed when there is room; nil: nobody waits
 	landed   chan struct{} // closed when nothing is in flight; nil: nobody waits
-	pumping  bool
-	again    bool // something changed while pumping
-	closed   bool
-	finished bool
 }
 
 // hold keeps a whole session from sending.
