@@ -54,14 +54,18 @@ func (l *life) end() {
 // turn is held by one at a time. Unlike that for a mutex, the wait for it ends
 // with a context.
 type turn struct {
-	once sync.Once
-	held chan struct{} // made when it is first taken
+	mu   sync.Mutex
+	held chan struct{} // nil: nobody ever took it
 }
 
 // take waits for the turn, which is the caller's until leave, while ctx and l
 // live.
 func (t *turn) take(ctx context.Context, l *life) error {
-	t.once.Do(func() { t.held = make(chan struct{}, 1) })
+	t.mu.Lock()
+	if t.held == nil {
+		t.held = make(chan struct{}, 1)
+	}
+	t.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
