@@ -32,7 +32,7 @@ type definitions struct {
 	fixed  map[string]*bridge.Definition
 	live   map[string]*bridge.Definition
 	words  map[string]*bridge.Definition // what the bucket says of fixed sessions
-	loaded chan struct{}                // closed once the bucket was read
+	loaded chan struct{}                 // closed once the bucket was read
 }
 
 func newDefinitions(fixed []bridge.Definition, kv bridge.KV, log *slog.Logger) *definitions {

@@ -9,11 +9,48 @@ import (
 )
 
 func TestHeadroomPercent(t *testing.T) {
-	for used, want := range map[uint64]int{
-		0: 100, 1 << 20: 100, 48 << 20: 100, 96 << 20: 50, 192 << 20: 25, 10 << 30: 25,
+	calm, busy := headroom{calm: true}, headroom{}
+	for used, want := range map[uint64][2]int{
+		0: {100, 100}, 1 << 20: {100, 100}, 16 << 20: {100, 100}, 32 << 20: {50, 100}, 64 << 20: {25, 100},
+		128 << 20: {15, 50}, 10 << 30: {15, 15},
 	} {
-		if got := headroomPercent(used); got != want {
+		if got := [2]int{calm.percent(used), busy.percent(used)}; got != want {
 			t.Errorf("%d bytes in use: %d %%, want %d", used, got, want)
+		}
+	}
+}
+
+// A process is calm after seconds without a collection, and busy after seconds
+// with many; a burst between changes nothing.
+func TestHeadroomFollowsTheLoad(t *testing.T) {
+	var h headroom
+	var n uint64
+	for i, s := range []struct {
+		collections uint64
+		calm        bool
+	}{
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{1, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, true},
+		{5, true},
+		{5, true},
+		{1, true},
+		{5, true},
+		{5, true},
+		{5, false},
+		{0, false},
+		{2, false},
+	} {
+		n += s.collections
+		if h.second(n); h.calm != s.calm {
+			t.Errorf("second %d: calm is %t", i, h.calm)
 		}
 	}
 }
