@@ -43,14 +43,16 @@ func (b *Broker) ScanRecv(ctx context.Context, from uint64, f func(session strin
 	return nil
 }
 
-// RecvEnd is a sequence that WA_RECV has reached: that of its last record, 0
-// where it has none. It blocks until JetStream answers or ctx ends.
+// RecvEnd is a sequence that WA_RECV has reached: whatever is stored after the
+// call stands behind it. It blocks until JetStream answers or ctx ends.
 func (b *Broker) RecvEnd(ctx context.Context) (uint64, error) {
-	end, err := b.end(ctx, b.names.RecvStream(), nil)
+	ctx, cancel := b.call(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, b.names.RecvStream())
 	if err != nil {
 		return 0, fmt.Errorf("reading the end of what is stored: %w", err)
 	}
-	return end, nil
+	return stream.CachedInfo().State.LastSeq, nil
 }
 
 // FindRecv reports whether a message with this Nats-Msg-Id was stored on
