@@ -64,6 +64,14 @@ type Session interface {
 	Resume()
 }
 
+// Starter is a Session that can be without a goroutine while nothing happens.
+type Starter interface {
+	// Start does what Run does, and returns at once. stop is what the end of
+	// Run's ctx is: it does not block, and may be called again. ended is called
+	// once, where Run would return. Run is not called then.
+	Start(ended func()) (stop func())
+}
+
 // Host is what a platform's session runs in. All methods are safe for
 // concurrent use.
 type Host interface {

@@ -57,9 +57,13 @@ func (s *session) Position(ctx context.Context, epoch string) (uint64, error) {
 
 // start runs the platform until close.
 func (s *session) start() {
+	s.done = make(chan struct{})
+	if platform, ok := s.platform.(bridge.Starter); ok {
+		s.cancel = platform.Start(func() { close(s.done) })
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
 		if err := s.platform.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -81,6 +82,11 @@ type Shared struct {
 	once   sync.Once
 	faults error // of what is above
 	tracer trace.Tracer
+	base   context.Context //nolint:containedctx // of all that sessions do: they are ended by stop
+	born   time.Time       // when the defaults were filled in; see since
+	poller *poller         // nil: each link has a goroutine that waits
+	names  sync.Map        // of hosts, to the *tls.Config for each
+	proxy  func(*http.Request) (*url.URL, error)
 }
 
 // prepare fills defaults in, once, and returns every fault.
@@ -131,12 +137,35 @@ func (s *Shared) fill() error {
 		s.TracerProvider = tracenoop.NewTracerProvider()
 	}
 	s.tracer = s.TracerProvider.Tracer(scope)
+	s.base, s.born = context.Background(), time.Now()
+	s.poller, s.proxy = newPoller(), http.ProxyFromEnvironment
 	if s.Metrics == nil {
 		m, err := NewMetrics(metricnoop.NewMeterProvider())
 		faults = append(faults, err)
 		s.Metrics = m
 	}
 	return errors.Join(faults...)
+}
+
+// since is now as what can be kept in an atomic: the time since born, which no
+// change of the machine's clock moves. It is never 0.
+func (s *Shared) since(now time.Time) int64 { return max(int64(now.Sub(s.born)), 1) }
+
+// tlsOf is the TLS configuration for the host of that name.
+func (s *Shared) tlsOf(name string) *tls.Config {
+	if s.TLS != nil && s.TLS.ServerName != "" {
+		return s.TLS
+	}
+	if known, ok := s.names.Load(name); ok {
+		return known.(*tls.Config)
+	}
+	c := s.TLS.Clone() // nil of nil
+	if c == nil {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	c.ServerName = name
+	s.names.Store(name, c)
+	return c
 }
 
 // prepare fills defaults in and returns every fault.

@@ -127,9 +127,7 @@ func (l *link) drain(f *frame, r io.Reader) error {
 		if f.size > drainMost || now.Sub(began) > drainTime {
 			return &fault{cause: causeProtocol, reason: "a frame has no end"}
 		}
-		if err := l.conn.SetReadDeadline(now.Add(l.shared.ReadIdle)); err != nil {
-			return err
-		}
+		l.hear(now)
 		n, err := r.Read(rest)
 		hash.Write(rest[:n])
 		f.size += int64(n)

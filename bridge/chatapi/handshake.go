@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -21,8 +24,8 @@ import (
 const (
 	// subprotocol is the CloudEvents WebSocket binding in JSON.
 	subprotocol = "cloudevents.json"
-	// readBuffer holds a frame's header; its socket reads ahead of it. writeBuffer
-	// holds an ordinary frame, and is borrowed to write one.
+	// readBuffer holds a frame's header; the socket reads ahead. writeBuffer holds
+	// an ordinary frame, and is borrowed to write one.
 	readBuffer  = 256
 	writeBuffer = 4 << 10
 )
@@ -39,27 +42,31 @@ func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *soc
 
 	header := http.Header{"Authorization": {"Bearer " + token}}
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(header))
-	var wire *socket
+	wire := &socket{}
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+		line, err := reach(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		wire.line, wire.Conn = line, line
+		return wire, nil
+	}
+	target := target(s.url, s.id())
 	dialer := websocket.Dialer{
-		Proxy: http.ProxyFromEnvironment,
-		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			wire = &socket{Conn: conn}
-			return wire, nil
-		},
-		TLSClientConfig:  s.shared.TLS,
-		HandshakeTimeout: s.shared.Handshake,
-		ReadBufferSize:   readBuffer,
-		WriteBufferSize:  writeBuffer,
-		WriteBufferPool:  writeBuffers,
-		Subprotocols:     []string{subprotocol},
+		Proxy:          s.shared.proxy,
+		NetDialContext: connect,
+		// TLS begins later, and below the socket: see secure.
+		NetDialTLSContext: connect,
+		HandshakeTimeout:  s.shared.Handshake,
+		ReadBufferSize:    readBuffer,
+		WriteBufferSize:   writeBuffer,
+		WriteBufferPool:   writeBuffers,
+		Subprotocols:      []string{subprotocol},
 		// Compression stays off: a read limit would not bound what a frame
 		// inflates to.
 	}
-	conn, answer, err := dialer.DialContext(ctx, target(s.url, s.id()), header) //nolint:bodyclose // it is a copy in memory
+	conn, answer, err := dialer.DialContext(s.secure(ctx, target, wire), target, header) //nolint:bodyclose // it is a copy in memory
+	wire.bounds.frames = true
 	f := s.handshakeFault(conn, answer, err)
 	if f == nil {
 		return conn, wire, nil
@@ -70,6 +77,22 @@ func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *soc
 	span.SetAttributes(semconv.ErrorTypeKey.String(string(f.cause)))
 	span.SetStatus(codes.Error, f.reason)
 	return nil, nil, f
+}
+
+// secure has the dialer, given the context that is returned, begin TLS where
+// target asks for it: right before it writes the request, and after a proxy has
+// connected it with the platform.
+func (s *Session) secure(ctx context.Context, target string, wire *socket) context.Context {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "wss" {
+		return ctx // the dialer says what is wrong with it
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		conn := tls.Client(wire.line, s.shared.tlsOf(u.Hostname()))
+		wire.Conn = conn
+		// The request is written to conn, and meets the same error.
+		_ = conn.HandshakeContext(ctx)
+	}})
 }
 
 // handshakeFault sorts the answers to a handshake; nil means that it is done.
@@ -114,8 +137,11 @@ func retryAfter(value string, now time.Time) time.Duration {
 }
 
 // quotable reports whether err's text holds nothing that the peer wrote: errors
-// of the network, of TLS certificates and of time-outs.
+// of the system, of the network, of TLS certificates and of time-outs.
 func quotable(err error) bool {
+	if _, ok := errors.AsType[*os.SyscallError](err); ok {
+		return true
+	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
 	}

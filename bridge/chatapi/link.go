@@ -3,6 +3,8 @@ package chatapi
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,18 +41,18 @@ type link struct {
 	// give, in Unix nanoseconds; excused is when such a wait last held up the
 	// reading of answers.
 	receiving, excused atomic.Int64
+	heard              atomic.Int64  // when something last arrived; see Shared.since
 	ready              atomic.Uint64 // session.ready frames seen after the first
 	unauthorized       atomic.Bool   // a send was refused for its token
 	denied             atomic.Bool   // a send was refused because the account may not send
-	stopping           atomic.Bool   // ctx of Run has ended
 	renewal            atomic.Pointer[renewal]
 	renew              sync.WaitGroup
-	deadline           time.Time     // of the reader alone
 	done               chan struct{} // the reader has ended, with failure
 	failure            error
+	watch              watch
 
 	// Of the writer.
-	token auth.Token
+	access string // the token that it has
 	writer
 }
 
@@ -64,7 +66,7 @@ func (s *Session) connect(ctx context.Context, token auth.Token) (*link, error) 
 	}
 	// A ctx that ends must not have to wait for a silent platform.
 	stop := context.AfterFunc(ctx, func() { abandon(conn) })
-	l, err := s.greet(ctx, conn, token, deadline)
+	l, err := s.greet(ctx, conn, wire, token, deadline)
 	if !stop() && err == nil {
 		err = &fault{cause: causeLost, reason: "stopped while connecting", err: ctx.Err()}
 	}
@@ -73,7 +75,6 @@ func (s *Session) connect(ctx context.Context, token auth.Token) (*link, error) 
 		abandon(conn)
 		return nil, err
 	}
-	l.wire = wire
 	return l, nil
 }
 
@@ -90,20 +91,24 @@ func (s *Session) farewell(conn *websocket.Conn, err error) {
 }
 
 // abandon closes a connection that is of no more use.
-func abandon(conn *websocket.Conn) {
+func abandon(conn io.Closer) {
 	// An error says that it is closed already.
 	_ = conn.Close()
 }
 
 // greet reads session.ready and finds out where the events go on.
-func (s *Session) greet(ctx context.Context, conn *websocket.Conn, token auth.Token, deadline time.Time) (*link, error) {
-	l := &link{Session: s, conn: conn, token: token, frames: s.shared.Metrics.counts(), done: make(chan struct{})}
+func (s *Session) greet(ctx context.Context, conn *websocket.Conn, wire *socket, token auth.Token, deadline time.Time) (*link, error) {
+	l := &link{Session: s, conn: conn, wire: wire, access: token.AccessToken, frames: s.shared.Metrics.counts(), done: make(chan struct{})}
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil, lost("connection lost", err)
 	}
 	ready, err := l.first()
 	if err != nil {
 		return nil, err
+	}
+	// From here on the writer finds out that the platform is silent.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, lost("connection lost", err)
 	}
 	if err := s.granted(ready.Scopes); err != nil {
 		return nil, err
@@ -119,6 +124,7 @@ func (s *Session) greet(ctx context.Context, conn *websocket.Conn, token auth.To
 		s.numbers = newNumbering(ready.Epoch, position)
 	}
 	l.numbers = s.numbers
+	l.renewAt = auth.RenewAt(token)
 	l.quiet.Store(true)
 	l.numbers.link.Store(l)
 	return l, nil
@@ -151,51 +157,50 @@ func (l *link) first() (codec.Ready, error) {
 	return ready, nil
 }
 
-// run serves the connection until it ends, or ctx does and the connection has
-// been closed in order. Every send is done when it returns. lasted is how long
-// it served.
+// run serves the connection, and returns at once. When the connection has ended
+// every send is done, and seek is called.
 //
-// It reads; what is to be written is written by turns of the writer.
-func (l *link) run(ctx context.Context) (lasted time.Duration, f *fault) {
-	began := time.Now()
-	// The link outlives ctx by the wait for answers.
-	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	over := make(chan struct{})
-	l.begin(linked, began, func(err error) {
-		lasted = time.Since(began)
-		f = l.end(linked, cancel, err)
-		close(over)
-	})
-	stop := context.AfterFunc(ctx, func() {
-		l.stopping.Store(true)
-		l.kick()
-	})
-	defer stop()
+// What arrives is read by read; what is to be written is written by turns of the
+// writer. Between these an idle link has no goroutine.
+func (l *link) run() {
+	l.linked, l.cancel = context.WithCancel(l.shared.base)
+	l.conn.SetPongHandler(func(string) error { l.hear(time.Now()); return nil })
+	l.begin(time.Now())
 	l.link.Store(l)
-	go l.turn()
-	l.read(linked)
-	<-over
-	return lasted, f
+	go l.read()
+	l.turn()
 }
 
-// end closes the connection and settles what is left.
-func (l *link) end(linked context.Context, cancel context.CancelFunc, err error) *fault {
-	l.settle(linked, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the connection ended before it was sent"})
+// end closes the connection, settles what is left, and has the session seek
+// another.
+func (l *link) end(err error) {
+	lasted := time.Since(l.began)
+	l.settle(l.linked, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the connection ended before it was sent"})
 	err = l.close(err)
-	cancel()
+	l.cancel()
+	if p := l.shared.poller; p != nil && p.forget(l) {
+		l.failure = net.ErrClosed
+		close(l.done)
+	}
 	abandon(l.conn)
 	<-l.done
 	l.renew.Wait()
 	l.numbers.link.CompareAndSwap(l, nil)
 	l.link.CompareAndSwap(l, nil)
 	f := readFault(err)
-	l.settleUnanswered(linked, f)
-	return f
+	l.settleUnanswered(l.linked, f)
+	if f.cause == causeToken {
+		l.refuse(l.access)
+	}
+	go l.seek(lasted, f)
 }
 
 // close ends the conversation and returns why it ended: where a write failed,
 // the platform may have said that in a close frame which is still to be read.
 func (l *link) close(err error) error {
+	if errors.Is(err, errSilent) {
+		return err
+	}
 	l.farewell(l.conn, err)
 	timer := time.NewTimer(lastWords)
 	defer timer.Stop()

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -17,71 +17,71 @@ import (
 // held up by it.
 const stalled = time.Second
 
-// read reads until the connection ends. It is the connection's only reader.
-func (l *link) read(ctx context.Context) {
-	defer l.kick()
-	defer close(l.done)
-	l.conn.SetPongHandler(func(string) error { return l.extend(time.Now()) })
+// read reads what has arrived, until there is no more or the connection ends. It
+// is the connection's only reader: it is called again once something arrives.
+func (l *link) read() {
 	for l.failure == nil {
-		if l.failure = l.attend(time.Now()); l.failure != nil {
-			return
+		l.received(time.Now())
+		begun, err := l.begun()
+		if err == nil && !begun {
+			if begun, err = l.shared.poller.await(l); begun {
+				return // it may be called again before this one has returned
+			}
+			if err == nil {
+				err = net.ErrClosed
+			}
 		}
-		kind, r, err := l.conn.NextReader()
 		if err != nil {
 			l.failure = err
-			return
+			break
 		}
-		if l.wire.block != nil { // more is there already: no time for a goroutine each
-			l.failure = l.arrived(ctx, kind, r)
-		} else {
-			l.failure = l.arrivedApart(ctx, kind, r)
+		l.failure = l.arrived()
+	}
+	close(l.done)
+	l.kick()
+}
+
+// begun reports whether a message has begun to arrive, or the end of the
+// connection. Pings and pongs before it are dealt with. Where there is a poller,
+// it waits for nothing but the end of what has begun.
+func (l *link) begun() (bool, error) {
+	for l.wire.more(l.shared.poller == nil) {
+		l.hear(time.Now())
+		ping, data := l.wire.control()
+		if data == nil {
+			return true, nil
+		}
+		if !ping {
+			continue
+		}
+		if err := l.conn.PingHandler()(string(data)); err != nil {
+			return false, err
 		}
 	}
+	return false, nil
 }
 
-// arrivedApart does what arrived does in a goroutine of its own, which takes the
-// stack that an event needs with it: the one that waits for the next stays small.
-func (l *link) arrivedApart(ctx context.Context, kind int, r io.Reader) (err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		err = l.arrived(ctx, kind, r)
-	}()
-	<-done
-	return err
-}
-
-// attend prepares for the next read. Setting a deadline costs more than a read
-// of a buffered frame, so it is set when some of it is gone.
-func (l *link) attend(now time.Time) error {
-	l.received(now)
-	if l.deadline.Sub(now) < l.shared.ReadIdle*15/16 {
-		return l.extend(now)
+// arrived reads the message that has begun to arrive and deals with it.
+func (l *link) arrived() error {
+	kind, r, err := l.conn.NextReader()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// extend gives the platform ReadIdle from now.
-func (l *link) extend(now time.Time) error {
-	l.deadline = now.Add(l.shared.ReadIdle)
-	return l.conn.SetReadDeadline(l.deadline)
-}
-
-// arrived reads the frame that has begun to arrive and deals with it.
-func (l *link) arrived(ctx context.Context, kind int, r io.Reader) error {
 	f, err := l.whole(kind, r)
 	if err != nil {
 		return err
 	}
-	if f.size > 0 {
-		l.deadline = time.Time{} // draining has set its own
-	}
-	return l.take(ctx, &f)
+	return l.take(l.linked, &f)
 }
 
-// received notes the end of a wait for the host, and whether it was long.
+// hear notes that the platform lives.
+func (l *link) hear(now time.Time) { l.heard.Store(l.shared.since(now)) }
+
+// received notes the end of a wait for the host, and whether it was long. While
+// that lasted nothing was read, so the platform was not silent.
 func (l *link) received(now time.Time) {
 	if since := l.receiving.Load(); since != 0 {
+		l.hear(now)
 		l.receiving.Store(0)
 		if now.UnixNano()-since > int64(stalled) {
 			l.excused.Store(now.UnixNano())

@@ -38,8 +38,8 @@ func (l *link) renewed(ctx context.Context, r *renewal) error {
 		l.renewAt = now.Add(renewAgain)
 		return nil //nolint:nilerr // the connection lives as long as its token does
 	}
-	same := r.token.AccessToken == l.token.AccessToken
-	l.token, l.renewAt = r.token, auth.RenewAt(r.token)
+	same := r.token.AccessToken == l.access
+	l.access, l.renewAt = r.token.AccessToken, auth.RenewAt(r.token)
 	if !l.renewAt.IsZero() && !l.renewAt.After(now) {
 		l.renewAt = now.Add(settled)
 	}

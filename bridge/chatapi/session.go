@@ -13,10 +13,6 @@ import (
 	"wabridge/codec"
 )
 
-// settled is how long a connection has to last before what failed earlier is
-// forgotten: the backoff, and a refused token.
-const settled = time.Second
-
 // sourcePrefix stands before a session's id in the source of the CloudEvents
 // that it writes.
 const sourcePrefix = "/wabridge/"
@@ -33,10 +29,15 @@ type Session struct {
 
 	sends   sends
 	link    atomic.Pointer[link] // the connection; nil where there is none
-	resume  chan struct{}        // Resume was called
+	resume  atomic.Bool          // Resume was called, and is not seen to
 	missing atomic.Bool          // a scope for events is not granted
 
-	// Of Run alone.
+	stopping atomic.Bool
+	seeking  atomic.Pointer[context.CancelFunc] // ends what seek waits for
+	paused   atomic.Pointer[chan struct{}]      // where pause hears of Resume
+	ended    func()
+
+	// Of seek, and of the link that it has found.
 	refreshed bool // the token that was refused is replaced once
 	numbers   *numbering
 	last      bridge.Change
@@ -45,9 +46,12 @@ type Session struct {
 	refused   string  // the token that was refused last
 }
 
-var _ bridge.Session = (*Session)(nil)
+var (
+	_ bridge.Session = (*Session)(nil)
+	_ bridge.Starter = (*Session)(nil)
+)
 
-// New returns a session that does nothing until Run, or every fault of c.
+// New returns a session that does nothing until Run or Start, or every fault of c.
 func New(c Config) (*Session, error) {
 	if err := c.prepare(); err != nil {
 		return nil, fmt.Errorf("chat API session: %w", err)
@@ -59,7 +63,6 @@ func New(c Config) (*Session, error) {
 		host:   c.Host,
 		tokens: c.Tokens,
 		turn:   c.Turn,
-		resume: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -76,7 +79,10 @@ func (s *Session) Window() int { return s.sends.size() }
 // again, it waits no longer, and an account that the platform let send nothing
 // tries again.
 func (s *Session) Resume() {
-	signal(s.resume)
+	s.resume.Store(true)
+	if paused := s.paused.Load(); paused != nil {
+		signal(*paused)
+	}
 	s.kick()
 }
 
@@ -105,127 +111,6 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Run implements bridge.Session. It returns nil once ctx has ended, the
-// answers have been waited for and the connection is closed.
-func (s *Session) Run(ctx context.Context) error {
-	s.changed(bridge.Connecting, 0, "")
-	for {
-		lasted, f := s.connection(ctx)
-		if over(ctx) {
-			break
-		}
-		s.shared.Metrics.ended(ctx, f.cause)
-		if lasted >= settled {
-			s.retry.reset()
-			s.slow.reset()
-			s.refreshed = false
-		}
-		wait, now := s.consequence(f)
-		if now {
-			continue
-		}
-		state, class := f.state()
-		s.changed(state, class, f.Error())
-		if s.pause(ctx, wait) {
-			s.sends.allow()
-			s.retry.reset()
-			s.slow.reset()
-			s.refreshed = false
-			s.changed(bridge.Connecting, 0, "resumed")
-		}
-		if over(ctx) {
-			break
-		}
-	}
-	s.changed(bridge.Stopped, 0, "")
-	return nil
-}
-
-// over reports whether ctx has ended.
-func over(ctx context.Context) bool { return ctx.Err() != nil }
-
-// consequence says how long to wait after f: negative means until Resume. now
-// says not to wait, nor to speak of it: the token is replaced and tried once.
-func (s *Session) consequence(f *fault) (wait time.Duration, now bool) {
-	switch f.cause {
-	case causeForbidden, causeReplaced:
-		return -1, false
-	case causeToken:
-		if s.refused != "" && !s.refreshed {
-			s.refreshed = true
-			return 0, true
-		}
-		// After the wait the same token may be tried again: there may be no other.
-		s.refused = ""
-		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
-	case causeNoSession:
-		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
-	default:
-		return max(s.retry.spread(s.shared.BackoffMin, s.shared.BackoffMax), f.wait+jitter(f.wait/10)), false
-	}
-}
-
-// pause waits for d, for ever where it is negative, and reports whether Resume
-// ended the wait.
-func (s *Session) pause(ctx context.Context, d time.Duration) bool {
-	var after <-chan time.Time
-	if d >= 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		after = timer.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-after:
-	case <-s.resume:
-		return true
-	}
-	return false
-}
-
-// changed tells the host where the session stands, unless it said so already.
-func (s *Session) changed(state bridge.State, class codec.Class, reason string) {
-	if s.last.State == state && s.last.Reason == reason && s.last.Class == class {
-		return
-	}
-	s.last = bridge.Change{State: state, Reason: reason, Class: class, At: time.Now()}
-	s.host.Changed(s.last)
-}
-
-// connection makes one connection and serves it to its end. It returns how
-// long the connection was there, and why it is not any more.
-//
-// What waits for long, here and below, keeps its frame small: the stacks of
-// idle sessions are most of what they cost.
-func (s *Session) connection(ctx context.Context) (lasted time.Duration, f *fault) {
-	arrived, err := s.turn(ctx)
-	if err != nil {
-		return 0, lost("waiting to connect", err)
-	}
-	l, f := s.establishApart(ctx)
-	arrived()
-	if f != nil {
-		return 0, f
-	}
-	lasted, f = l.run(ctx)
-	if f.cause == causeToken {
-		s.refuse(l.token.AccessToken)
-	}
-	return lasted, f
-}
-
-// establishApart connects in a goroutine of its own, which takes the stack that
-// a token and a handshake need with it: the one of Run stays small.
-func (s *Session) establishApart(ctx context.Context) (l *link, f *fault) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l, f = s.establish(ctx)
-	}()
-	<-done
-	return l, f
-}
-
 // establish connects, and says so.
 func (s *Session) establish(ctx context.Context) (*link, *fault) {
 	token, err := s.token(ctx)
@@ -241,10 +126,8 @@ func (s *Session) establish(ctx context.Context) (*link, *fault) {
 		return nil, f
 	}
 	// What was asked for while there was no connection has happened.
-	select {
-	case <-s.resume:
+	if s.resume.Swap(false) {
 		s.sends.allow()
-	default:
 	}
 	s.announce()
 	s.sends.open(l.window)

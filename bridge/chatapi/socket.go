@@ -1,29 +1,45 @@
 package chatapi
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
-// ahead is how much is read at once while data keeps coming, and gathered at
-// once before it is written.
+// ahead is how much is read at once, and gathered at once before it is written.
+// A TLS record holds no more.
 const ahead = 16 << 10
 
-// blocks are what sockets borrow to read ahead and to gather.
+// blocks are what sockets borrow to read and to gather.
 var blocks = sync.Pool{New: func() any { return new([ahead]byte) }} //nolint:gochecknoglobals // holds no state; 10,000 idle sessions share it
 
-// socket is a connection that borrows its buffers. An idle one waits for data
-// with nothing but the small buffer of its reader, and only while data keeps
-// coming does it read ahead; what is written between hold and flush goes out
-// at once.
+// borrowBlock takes a block from the pool.
+func borrowBlock() *[ahead]byte {
+	if block, ok := blocks.Get().(*[ahead]byte); ok {
+		return block
+	}
+	return new([ahead]byte)
+}
+
+// socket is a connection that borrows its buffers: an idle one has none. What is
+// written between hold and flush goes out at once.
+//
+// A read never crosses the end of a frame, so that whoever reads frames from it
+// has nothing left at the end of one: all that has arrived and is not dealt with
+// is known here, and where there is nothing nobody has to wait.
 type socket struct {
-	net.Conn
+	net.Conn // the line, or TLS above it
+	line     *line
 
 	// Of the one who reads.
-	more   bool // the last read was full: there is more
 	block  *[ahead]byte
 	unread []byte // of block
+	failed error  // what reading ended with, once unread is read
+	dry    bool   // the last read took all that was there
+	bounds bounds
 
 	mu       sync.Mutex
 	holding  bool
@@ -33,36 +49,109 @@ type socket struct {
 
 // Read implements net.Conn.
 func (s *socket) Read(p []byte) (int, error) {
-	if s.block == nil {
-		if !s.more || len(p) >= ahead {
-			n, err := s.Conn.Read(p)
-			// A read of a whole payload is full as well, and says nothing.
-			s.more = n == len(p) && n <= readBuffer
+	if len(s.unread) == 0 {
+		if s.failed != nil {
+			return 0, s.failed
+		}
+		if most := s.bounds.payload(); len(p) >= ahead && most >= ahead {
+			n, err := s.Conn.Read(p[:min(uint64(len(p)), most)])
+			s.bounds.take(p[:n])
 			return n, err
 		}
-		block, ok := blocks.Get().(*[ahead]byte)
-		if !ok {
-			block = new([ahead]byte)
+		if !s.load() {
+			return 0, s.failed
 		}
-		n, err := s.Conn.Read(block[:])
-		s.block, s.unread, s.more = block, block[:n], n == ahead
-		if n == 0 {
-			s.giveBack()
-			return 0, err
-		}
-		// An error that came with data comes again.
 	}
-	n := copy(p, s.unread)
-	if s.unread = s.unread[n:]; len(s.unread) == 0 {
-		s.giveBack()
-	}
+	n := s.bounds.take(s.unread[:min(len(p), len(s.unread))])
+	copy(p, s.unread[:n])
+	s.pass(n)
 	return n, nil
 }
 
-// giveBack returns the block that was read ahead into.
-func (s *socket) giveBack() {
-	blocks.Put(s.block)
-	s.block, s.unread = nil, nil
+// load waits for data and reads it behind what is unread. It reports whether
+// some came.
+func (s *socket) load() bool {
+	if s.block == nil {
+		s.block = borrowBlock()
+	}
+	held := copy(s.block[:], s.unread)
+	n, err := s.Conn.Read(s.block[held:])
+	s.dry = n > 0 && n < ahead-held && s.plain()
+	s.unread = s.block[:held+n]
+	if err != nil && !errors.Is(err, errNothing) {
+		s.failed = err
+	}
+	s.pass(0)
+	return n > 0
+}
+
+// plain reports whether what is read is what the line has: TLS may have more.
+func (s *socket) plain() bool { return s.Conn == net.Conn(s.line) }
+
+// pass takes n bytes off what is unread.
+func (s *socket) pass(n int) {
+	if s.unread = s.unread[n:]; len(s.unread) == 0 && s.block != nil {
+		blocks.Put(s.block)
+		s.block, s.unread = nil, nil
+	}
+}
+
+// more reports whether there is something to read, be it the reason why there is
+// nothing any more. With wait, it waits for that.
+func (s *socket) more(wait bool) bool {
+	switch {
+	case len(s.unread) > 0 || s.failed != nil:
+		return true
+	case wait:
+		return s.await()
+	case s.dry: // what came since, the poller tells
+		s.dry = false
+		return false
+	}
+	s.line.hasty = true
+	defer func() { s.line.hasty = false }()
+	return s.load() || s.failed != nil
+}
+
+// await waits without a block for the first byte.
+func (s *socket) await() bool {
+	first := make([]byte, 1)
+	n, err := s.Conn.Read(first)
+	s.failed = err
+	if n > 0 {
+		s.block = borrowBlock()
+		s.unread = append(s.block[:0], first...)
+	}
+	return true
+}
+
+// peek waits until n bytes are unread, and returns them; fewer where no more
+// come.
+func (s *socket) peek(n int) []byte {
+	for len(s.unread) < n && s.failed == nil {
+		s.load()
+	}
+	return s.unread[:min(n, len(s.unread))]
+}
+
+// control takes a ping or a pong off the socket, where one is next, and returns
+// what it bears; nil where something else is next, or what is against the
+// protocol, or the end: that is for who reads messages.
+func (s *socket) control() (ping bool, data []byte) {
+	const pingFrame, pongFrame = finalBit | websocket.PingMessage, finalBit | websocket.PongMessage
+	header := s.peek(2)
+	if len(header) < 2 || header[0] != pingFrame && header[0] != pongFrame || header[1] >= size16 {
+		return false, nil
+	}
+	size := 2 + int(header[1])
+	frame := s.peek(size)
+	if len(frame) < size {
+		return false, nil
+	}
+	ping = frame[0] == pingFrame
+	data = append(make([]byte, 0, size-2), frame[2:]...)
+	s.pass(size)
+	return ping, data
 }
 
 // hold has what is written from here on gathered until flush.
@@ -88,11 +177,7 @@ func (s *socket) Write(p []byte) (int, error) {
 		}
 	}
 	if s.gathered == nil {
-		block, ok := blocks.Get().(*[ahead]byte)
-		if !ok {
-			block = new([ahead]byte)
-		}
-		s.gathered = block
+		s.gathered = borrowBlock()
 	}
 	s.length += copy(s.gathered[s.length:], p)
 	return len(p), nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -31,7 +32,15 @@ func pair(t *testing.T) (*socket, net.Conn) {
 			}
 		}
 	})
-	return &socket{Conn: near}, far
+	tcp, ok := near.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("a connection is a %T", near)
+	}
+	line, err := newLine(tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &socket{Conn: line, line: line}, far
 }
 
 func TestSocketReadsWhatWasWritten(t *testing.T) {
@@ -96,5 +105,34 @@ func TestSocketGathers(t *testing.T) {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(far, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("read something else: %v", err)
+	}
+}
+
+// No read crosses the end of an answer's head or of a frame, in whatever pieces
+// they come.
+func TestBoundsOfReads(t *testing.T) {
+	parts := []string{
+		"HTTP/1.1 200 OK\r\nVia: proxy\r\n\r\n", "HTTP/1.1 101 Switching\nUpgrade: websocket\n\n",
+		"\x81\x00", "\x01\x02ab", "\x89\x01c", "\x80\x00", "\x82\x7e\x00\x03abc", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x02ab",
+		"\x81\x82keysab", "\x81\xfe\x00\x01keysa", "\x8a\x03end",
+	}
+	all := strings.Join(parts, "")
+	for size := 1; size <= len(all); size++ {
+		var b bounds
+		rest := all
+		for i, part := range parts {
+			b.frames = i >= 2
+			for left := len(part); left > 0; {
+				some := rest[:min(size, len(rest))]
+				n := b.take([]byte(some))
+				if want := min(left, len(some)); n != want {
+					t.Fatalf("pieces of %d: took %d of part %d, want %d", size, n, i, want)
+				}
+				rest, left = rest[n:], left-n
+			}
+			if within := i == 3 || i == 4; b.within != within || b.read != 0 || b.left != 0 {
+				t.Fatalf("pieces of %d, after part %d: %+v", size, i, b)
+			}
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"wabridge/auth"
 	"wabridge/bridge"
 	"wabridge/codec"
 )
@@ -18,8 +17,8 @@ import (
 type writer struct {
 	state  atomic.Uint32
 	linked context.Context //nolint:containedctx // the connection's life, for all turns
-	// ended is called once, in the last turn, with why the connection is to end.
-	ended func(error)
+	cancel context.CancelFunc
+	began  time.Time
 
 	batch []*send
 	// When the next of each thing is due; zero where none is.
@@ -60,7 +59,7 @@ func (l *link) turn() {
 		l.state.Store(turning)
 		if err := l.work(); err != nil {
 			l.timer.Stop()
-			l.ended(err) // no state after this one is resting
+			l.end(err) // no state after this one is resting
 			return
 		}
 		l.arm()
@@ -84,10 +83,8 @@ func (l *link) work() error {
 	if l.denied.Swap(false) {
 		l.announce()
 	}
-	select {
-	case <-l.resume:
+	if l.resume.Swap(false) {
 		l.resumed()
-	default:
 	}
 	if r := l.renewal.Swap(nil); r != nil {
 		if err := l.renewed(l.linked, r); err != nil {
@@ -103,12 +100,15 @@ func (l *link) work() error {
 // errUnauthorized: the platform refused a send for the token.
 var errUnauthorized = &fault{cause: causeToken, reason: "the platform refused a send for its token"}
 
+// errSilent: nothing arrived for as long as ReadIdle.
+var errSilent = &fault{cause: causeLost, reason: "connection lost: the platform is silent"}
+
 // begin prepares the first turn; see writer.
-func (l *link) begin(linked context.Context, now time.Time, ended func(error)) {
-	l.linked, l.ended = linked, ended
+func (l *link) begin(now time.Time) {
+	l.began = now
+	l.hear(now)
 	// Sessions that connected together do not ping together.
 	l.pingAt = l.nextPing(now, jitter(l.shared.Ping))
-	l.renewAt = auth.RenewAt(l.token)
 	l.armed = now.Add(l.shared.Ping)
 	l.timer = time.AfterFunc(l.shared.Ping, l.kickHere)
 }
@@ -147,6 +147,9 @@ func (l *link) due(linked context.Context) error {
 	if !l.renewAt.IsZero() && !l.renewAt.After(now) && !l.renewing && l.leaveBy.IsZero() {
 		l.startRenewal(linked)
 	}
+	if at := l.silentAt(); !at.IsZero() && !at.After(now) {
+		return errSilent
+	}
 	if err := l.overdue(now); err != nil {
 		return err
 	}
@@ -159,6 +162,15 @@ func (l *link) due(linked context.Context) error {
 		return &fault{cause: causeStopped, reason: "stopped"}
 	}
 	return nil
+}
+
+// silentAt is when the platform has been silent for too long, unless something
+// arrives; zero while the host is waited for, as nothing is read then.
+func (l *link) silentAt() time.Time {
+	if l.receiving.Load() != 0 {
+		return time.Time{}
+	}
+	return l.shared.born.Add(time.Duration(l.heard.Load()) + l.shared.ReadIdle)
 }
 
 // finished reports whether nothing is in flight any more, or the time for it is
@@ -208,7 +220,7 @@ func (l *link) arm() {
 		l.armed = time.Time{} // it has fired, or does now and finds nothing new
 	}
 	next := l.pingAt
-	for _, at := range [...]time.Time{l.ackAt, l.leaveBy, l.answerBy(l.sends.waiting()), l.answerBy(l.readyBy)} {
+	for _, at := range [...]time.Time{l.ackAt, l.leaveBy, l.silentAt(), l.answerBy(l.sends.waiting()), l.answerBy(l.readyBy)} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}
