@@ -92,6 +92,9 @@ func (l *line[T]) take() (session string, what T, ok bool) {
 		what, ok = l.of[session] // not where it was forgotten
 		delete(l.of, session)
 	}
+	if len(l.order) == 0 && len(l.of) == 0 { // a map keeps the room that it once needed
+		l.of, l.order = make(map[string]T), nil
+	}
 	return session, what, ok
 }
 

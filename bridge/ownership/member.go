@@ -124,18 +124,21 @@ func (m *Member) Run(ctx context.Context) error {
 	defer end()
 	m.tasks.Go(func() { m.watch(life) })
 
-	tick := time.NewTicker(m.cfg.Beat / 6)
-	defer tick.Stop()
+	// Everything but a heartbeat follows from what was seen or answered.
+	beat := time.NewTimer(0)
+	defer beat.Stop()
 	stop := ctx.Done()
 	for {
 		select {
 		case <-stop:
 			stop = nil
 			m.leave()
-		case <-tick.C:
+		case <-beat.C:
 		case <-m.wake:
 		}
-		if m.step(life) {
+		replaced, next := m.step(life)
+		beat.Reset(next)
+		if replaced {
 			m.dropAll()
 			return ErrReplaced
 		}
@@ -145,11 +148,13 @@ func (m *Member) Run(ctx context.Context) error {
 	}
 }
 
-// step carries out what the core asks for; true where the member was replaced.
-func (m *Member) step(ctx context.Context) bool {
+// step carries out what the core asks for. It reports whether the member was
+// replaced, and when the next heartbeat is due.
+func (m *Member) step(ctx context.Context) (replaced bool, next time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ops, handOver := m.core.step(m.now())
+	now := m.now()
+	ops, handOver := m.core.step(now)
 	m.publishLease()
 	for _, o := range ops {
 		m.tasks.Go(func() { m.write(ctx, o) })
@@ -157,7 +162,7 @@ func (m *Member) step(ctx context.Context) bool {
 	for _, shard := range handOver {
 		m.tasks.Go(func() { m.handOver(ctx, shard) })
 	}
-	return m.core.replacedBy != ""
+	return m.core.replacedBy != "", m.core.beatAt - now
 }
 
 func (m *Member) publishLease() { m.lease.Store(int64(m.core.lease())) }
