@@ -36,7 +36,7 @@ type link struct {
 	seen    atomic.Uint64 // the highest sequence that came on this connection
 	acked   atomic.Uint64 // the highest that was acked on it
 	quiet   atomic.Bool   // no ack is due: the next event that may be acked says so
-	leaving atomic.Bool   // Run ends: take no more events
+	leaving atomic.Bool   // the session ends: take no more events
 	// receiving is when the reader gave the host what it is still waiting to
 	// give, in Unix nanoseconds; excused is when such a wait last held up the
 	// reading of answers.
@@ -157,8 +157,8 @@ func (l *link) first() (codec.Ready, error) {
 	return ready, nil
 }
 
-// run serves the connection, and returns at once. When the connection has ended
-// every send is done, and seek is called.
+// run begins to serve the connection. When that has ended every send is done, and
+// seek is called.
 //
 // What arrives is read by read; what is to be written is written by turns of the
 // writer. Between these an idle link has no goroutine.
@@ -192,7 +192,7 @@ func (l *link) end(err error) {
 	if f.cause == causeToken {
 		l.refuse(l.access)
 	}
-	go l.seek(lasted, f)
+	go l.seek(l.shared.base, lasted, f)
 }
 
 // close ends the conversation and returns why it ended: where a write failed,

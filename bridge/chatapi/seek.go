@@ -26,7 +26,7 @@ func (s *Session) Run(ctx context.Context) error {
 func (s *Session) Start(ended func()) (stop func()) {
 	s.ended = ended
 	s.changed(bridge.Connecting, 0, "")
-	go s.seek(0, nil)
+	go s.seek(s.shared.base, 0, nil)
 	return s.stop
 }
 
@@ -42,8 +42,8 @@ func (s *Session) stop() {
 // seek makes a connection, after f has ended one that lasted, or ends the session
 // where that is to stop. It retries until then. It is called at the beginning and
 // at the end of each connection, in a goroutine of its own.
-func (s *Session) seek(lasted time.Duration, f *fault) {
-	ctx, cancel := context.WithCancel(s.shared.base)
+func (s *Session) seek(ctx context.Context, lasted time.Duration, f *fault) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.seeking.Store(&cancel)
 	if s.stopping.Load() {
