@@ -46,10 +46,11 @@ type Result struct {
 
 // Session is one WhatsApp identity on one platform, running.
 type Session interface {
-	// Run connects and stays connected, through every failure, until ctx ends;
-	// then it ends what is in flight within its own bound and returns. It is
-	// called once.
-	Run(ctx context.Context) error
+	// Start has it connect and stay connected, through every failure, until stop
+	// is called; then it ends what is in flight within its own bound, and calls
+	// ended, once. Start is called once and, like stop, does not block; stop may
+	// be called again.
+	Start(ended func()) (stop func())
 	// Send gives one command to the platform. It does not block.
 	//
 	// The class of its result decides what follows: transient says that the
@@ -62,14 +63,6 @@ type Session interface {
 	Idempotent() bool
 	// Resume ends a wait for authorization or permission. It does not block.
 	Resume()
-}
-
-// Starter is a Session that can be without a goroutine while nothing happens.
-type Starter interface {
-	// Start does what Run does, and returns at once. stop is what the end of
-	// Run's ctx is: it does not block, and may be called again. ended is called
-	// once, where Run would return. Run is not called then.
-	Start(ended func()) (stop func())
 }
 
 // Host is what a platform's session runs in. All methods are safe for

@@ -17,7 +17,7 @@ func (h *host) chat(def *bridge.Definition, s bridge.Host) (bridge.Session, erro
 		return nil, err
 	}
 	return chatapi.New(chatapi.Config{
-		Definition: *def, Host: s, Tokens: tokens, Turn: h.pace.turn(def.URL), Shared: h.chatapi,
+		Definition: *def, Host: s, Tokens: tokens, Turn: h.pace.turn(def.URL), Env: h.chatapi,
 	})
 }
 

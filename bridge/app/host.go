@@ -35,7 +35,7 @@ type host struct {
 	inbound     *inbound.Env
 	recall      *recall
 	outbound    *outbound.Env
-	chatapi     *chatapi.Shared
+	chatapi     *chatapi.Env
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
 	oauth       *http.Client
 	pace        *pace
@@ -79,7 +79,7 @@ func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.T
 	received, err := inbound.NewMetrics(tel.MeterProvider(), h.names)
 	errs[1] = err
 	h.outbound, errs[2] = newOutbound(h)
-	h.chatapi = &chatapi.Shared{AllowInsecure: cfg.AllowInsecure, Logger: h.log, TracerProvider: tel.TracerProvider()}
+	h.chatapi = &chatapi.Env{AllowInsecure: cfg.AllowInsecure, Logger: h.log, TracerProvider: tel.TracerProvider()}
 	h.chatapi.Metrics, errs[3] = chatapi.NewMetrics(tel.MeterProvider())
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making metrics: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ type session struct {
 
 	shard   *shard
 	closing atomic.Bool
-	cancel  context.CancelFunc // ends the platform
+	stop    func() // ends the platform
 	done    chan struct{}
 }
 
@@ -58,18 +59,7 @@ func (s *session) Position(ctx context.Context, epoch string) (uint64, error) {
 // start runs the platform until close.
 func (s *session) start() {
 	s.done = make(chan struct{})
-	if platform, ok := s.platform.(bridge.Starter); ok {
-		s.cancel = platform.Start(func() { close(s.done) })
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go func() {
-		defer close(s.done)
-		if err := s.platform.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			s.log.Warn("a session's platform ended", "session", s.def.ID, "error", err)
-		}
-	}()
+	s.stop = s.platform.Start(func() { close(s.done) })
 }
 
 // close ends the session in order: no more sends, the answers that are due taken
@@ -79,7 +69,7 @@ func (s *session) close(ctx context.Context) {
 	s.closing.Store(true)
 	// The platform sends no more and waits for the answers that are due, and it
 	// does not come back where its connection is lost meanwhile.
-	s.cancel()
+	s.stop()
 	var errs []error
 	errs = append(errs, s.out.Close(ctx))
 	select {
@@ -91,7 +81,7 @@ func (s *session) close(ctx context.Context) {
 	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 		s.log.Warn("closing a session", "session", s.def.ID, "error", err)
 	}
-	<-s.done // Run is bounded by itself
+	<-s.done // the platform bounds that itself
 	s.announcer.gone(s.def.ID)
 }
 
@@ -112,12 +102,13 @@ type still struct {
 	change bridge.Change
 }
 
-// Run implements bridge.Session.
-func (s *still) Run(ctx context.Context) error {
+// Start implements bridge.Session.
+func (s *still) Start(ended func()) (stop func()) {
 	s.host.Changed(s.change)
-	<-ctx.Done()
-	s.host.Changed(bridge.Change{State: bridge.Stopped})
-	return nil
+	return sync.OnceFunc(func() {
+		s.host.Changed(bridge.Change{State: bridge.Stopped})
+		ended()
+	})
 }
 
 // Send implements bridge.Session.

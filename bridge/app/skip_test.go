@@ -23,9 +23,9 @@ type taker struct {
 	took   []string
 }
 
-func (p *taker) Run(context.Context) error { return nil }
-func (p *taker) Resume()                   {}
-func (p *taker) Idempotent() bool          { return true }
+func (p *taker) Start(func()) func() { return nil }
+func (p *taker) Resume()             {}
+func (p *taker) Idempotent() bool    { return true }
 
 func (p *taker) Window() int {
 	p.mu.Lock()

@@ -22,7 +22,7 @@ func eachWay(t *testing.T, f func(t *testing.T, way func(c *Config))) {
 	t.Run("goroutine", func(t *testing.T) {
 		f(t, func(c *Config) {
 			calm(c)
-			if err := c.Shared.prepare(); err != nil {
+			if err := c.Env.prepare(); err != nil {
 				t.Fatal(err)
 			}
 			c.poller = nil
@@ -249,12 +249,12 @@ func TestReadsNoFurtherThanTheHost(t *testing.T) {
 // descriptors pass from one to the other.
 func TestDescriptorsAreUsedAgain(t *testing.T) {
 	const sessions, connections = 6, 60
-	shared := &Shared{BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, CloseTimeout: 100 * time.Millisecond}
+	shared := &Env{BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, CloseTimeout: 100 * time.Millisecond}
 	for n := range sessions {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			p := newPlatform(t)
-			s := start(t, p, func(c *Config) { c.Shared = shared })
+			s := start(t, p, func(c *Config) { c.Env = shared })
 			for i := range connections {
 				c := p.ready(t)
 				c.message(i + 1)
@@ -297,7 +297,7 @@ func TestIdleSessionsHaveNoGoroutine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := &Shared{Ping: 300 * time.Millisecond, ReadIdle: patience}
+	shared := &Env{Ping: 300 * time.Millisecond, ReadIdle: patience}
 	var hosts []*host
 	var stops []func()
 	ended := make(chan struct{}, sessions)
@@ -305,7 +305,7 @@ func TestIdleSessionsHaveNoGoroutine(t *testing.T) {
 		h := &host{}
 		s, err := New(Config{
 			Definition: bridge.Definition{ID: "shop", URL: "ws" + strings.TrimPrefix(p.URL, "http")},
-			Host:       h, Tokens: source, Shared: shared,
+			Host:       h, Tokens: source, Env: shared,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -41,14 +41,14 @@ type Config struct {
 	// and fails only where ctx ends.
 	Turn func(ctx context.Context) (over func(), err error)
 
-	// Shared is the same for all sessions of a process; nil means its defaults.
-	*Shared
+	// Env is the same for all sessions of a process; nil means its defaults.
+	*Env
 }
 
-// Shared is what all sessions of a process have in common: what they tell, whom
+// Env is what all sessions of a process have in common: what they tell, whom
 // they trust, and how patient they are. A time of zero means its default. The
 // first New fills the defaults in; nothing may be changed from then on.
-type Shared struct {
+type Env struct {
 	// AllowInsecure permits ws:// to hosts other than this machine.
 	AllowInsecure bool
 	// TLS verifies a wss:// platform; nil means the system's roots.
@@ -90,29 +90,29 @@ type Shared struct {
 }
 
 // prepare fills defaults in, once, and returns every fault.
-func (s *Shared) prepare() error {
-	s.once.Do(func() { s.faults = s.fill() })
-	return s.faults
+func (e *Env) prepare() error {
+	e.once.Do(func() { e.faults = e.fill() })
+	return e.faults
 }
 
 // fill fills defaults in and returns every fault.
-func (s *Shared) fill() error {
+func (e *Env) fill() error {
 	var faults []error
 	for _, t := range []struct {
 		name  string
 		value *time.Duration
 		def   time.Duration
 	}{
-		{"handshake", &s.Handshake, 10 * time.Second},
-		{"ping", &s.Ping, 15 * time.Second},
-		{"read time-out", &s.ReadIdle, 30 * time.Second},
-		{"write time-out", &s.WriteTimeout, 10 * time.Second},
-		{"answer time-out", &s.AnswerTimeout, 30 * time.Second},
-		{"least backoff", &s.BackoffMin, 250 * time.Millisecond},
-		{"longest backoff", &s.BackoffMax, 30 * time.Second},
-		{"least unauthorized wait", &s.UnauthorizedMin, 30 * time.Second},
-		{"longest unauthorized wait", &s.UnauthorizedMax, 5 * time.Minute},
-		{"close time-out", &s.CloseTimeout, 5 * time.Second},
+		{"handshake", &e.Handshake, 10 * time.Second},
+		{"ping", &e.Ping, 15 * time.Second},
+		{"read time-out", &e.ReadIdle, 30 * time.Second},
+		{"write time-out", &e.WriteTimeout, 10 * time.Second},
+		{"answer time-out", &e.AnswerTimeout, 30 * time.Second},
+		{"least backoff", &e.BackoffMin, 250 * time.Millisecond},
+		{"longest backoff", &e.BackoffMax, 30 * time.Second},
+		{"least unauthorized wait", &e.UnauthorizedMin, 30 * time.Second},
+		{"longest unauthorized wait", &e.UnauthorizedMax, 5 * time.Minute},
+		{"close time-out", &e.CloseTimeout, 5 * time.Second},
 	} {
 		if *t.value == 0 {
 			*t.value = t.def
@@ -121,59 +121,59 @@ func (s *Shared) fill() error {
 			faults = append(faults, fmt.Errorf("%s: %v is negative", t.name, *t.value))
 		}
 	}
-	if s.Ping >= s.ReadIdle {
-		faults = append(faults, fmt.Errorf("ping: %v must be below the read time-out, %v", s.Ping, s.ReadIdle))
+	if e.Ping >= e.ReadIdle {
+		faults = append(faults, fmt.Errorf("ping: %v must be below the read time-out, %v", e.Ping, e.ReadIdle))
 	}
-	if s.BackoffMin > s.BackoffMax {
-		faults = append(faults, fmt.Errorf("backoff: the least wait, %v, is above the longest, %v", s.BackoffMin, s.BackoffMax))
+	if e.BackoffMin > e.BackoffMax {
+		faults = append(faults, fmt.Errorf("backoff: the least wait, %v, is above the longest, %v", e.BackoffMin, e.BackoffMax))
 	}
-	if s.UnauthorizedMin > s.UnauthorizedMax {
-		faults = append(faults, fmt.Errorf("unauthorized: the least wait, %v, is above the longest, %v", s.UnauthorizedMin, s.UnauthorizedMax))
+	if e.UnauthorizedMin > e.UnauthorizedMax {
+		faults = append(faults, fmt.Errorf("unauthorized: the least wait, %v, is above the longest, %v", e.UnauthorizedMin, e.UnauthorizedMax))
 	}
-	if s.Logger == nil {
-		s.Logger = slog.New(slog.DiscardHandler)
+	if e.Logger == nil {
+		e.Logger = slog.New(slog.DiscardHandler)
 	}
-	if s.TracerProvider == nil {
-		s.TracerProvider = tracenoop.NewTracerProvider()
+	if e.TracerProvider == nil {
+		e.TracerProvider = tracenoop.NewTracerProvider()
 	}
-	s.tracer = s.TracerProvider.Tracer(scope)
-	s.base, s.born = context.Background(), time.Now()
-	s.poller, s.proxy = newPoller(), http.ProxyFromEnvironment
-	if s.Metrics == nil {
+	e.tracer = e.TracerProvider.Tracer(scope)
+	e.base, e.born = context.Background(), time.Now()
+	e.poller, e.proxy = newPoller(), http.ProxyFromEnvironment
+	if e.Metrics == nil {
 		m, err := NewMetrics(metricnoop.NewMeterProvider())
 		faults = append(faults, err)
-		s.Metrics = m
+		e.Metrics = m
 	}
 	return errors.Join(faults...)
 }
 
 // since is now as what can be kept in an atomic: the time since born, which no
 // change of the machine's clock moves. It is never 0.
-func (s *Shared) since(now time.Time) int64 { return max(int64(now.Sub(s.born)), 1) }
+func (e *Env) since(now time.Time) int64 { return max(int64(now.Sub(e.born)), 1) }
 
 // tlsOf is the TLS configuration for the host of that name.
-func (s *Shared) tlsOf(name string) *tls.Config {
-	if s.TLS != nil && s.TLS.ServerName != "" {
-		return s.TLS
+func (e *Env) tlsOf(name string) *tls.Config {
+	if e.TLS != nil && e.TLS.ServerName != "" {
+		return e.TLS
 	}
-	if known, ok := s.names.Load(name); ok {
+	if known, ok := e.names.Load(name); ok {
 		return known.(*tls.Config)
 	}
-	c := s.TLS.Clone() // nil of nil
+	c := e.TLS.Clone() // nil of nil
 	if c == nil {
 		c = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	c.ServerName = name
-	s.names.Store(name, c)
+	e.names.Store(name, c)
 	return c
 }
 
 // prepare fills defaults in and returns every fault.
 func (c *Config) prepare() error {
-	if c.Shared == nil {
-		c.Shared = new(Shared)
+	if c.Env == nil {
+		c.Env = new(Env)
 	}
-	faults := []error{c.Shared.prepare()}
+	faults := []error{c.Env.prepare()}
 	if c.Host == nil {
 		faults = append(faults, errors.New("host: missing"))
 	}

@@ -368,7 +368,7 @@ func TestPingsAreAnswered(t *testing.T) {
 func TestConfigFaultsTogether(t *testing.T) {
 	_, err := New(Config{
 		Definition: bridge.Definition{ID: "no spaces", Platform: "cloudapi", URL: "ws://example.com/?key=s3cr3t"},
-		Shared:     &Shared{Ping: time.Minute, Handshake: -1},
+		Env:        &Env{Ping: time.Minute, Handshake: -1},
 	})
 	for _, want := range []string{"host: missing", "tokens: missing", "id \"no spaces\"", "platform", "must be wss", "ping", "handshake"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -388,7 +388,7 @@ func TestConfigFaultsTogether(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
-	c := Config{Definition: bridge.Definition{ID: "shop", URL: "ws://wasim:8080"}, Host: &host{}, Tokens: &tokens{}, Shared: &Shared{AllowInsecure: true}}
+	c := Config{Definition: bridge.Definition{ID: "shop", URL: "ws://wasim:8080"}, Host: &host{}, Tokens: &tokens{}, Env: &Env{AllowInsecure: true}}
 	if _, err := New(c); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,6 @@
 // Package chatapi is the Chat API platform: one WhatsApp session on a WebSocket
 // that carries CloudEvents in JSON. [New] makes a bridge.Session of a
-// definition; its Run, or its Start, connects and stays connected through lost
+// definition; its Start connects and stays connected through lost
 // connections, tokens that end, and a platform that asks it to wait.
 //
 // Inside, a connection is a link. What arrives on it is read in runs of its

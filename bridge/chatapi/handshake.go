@@ -36,7 +36,7 @@ var writeBuffers = &sync.Pool{} //nolint:gochecknoglobals // holds no state; 10,
 // dial opens the WebSocket, and returns the socket below it. A failure is a
 // *fault.
 func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *socket, error) {
-	ctx, span := s.shared.tracer.Start(ctx, "connect whatsapp",
+	ctx, span := s.env.tracer.Start(ctx, "connect whatsapp",
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attribute()))
 	defer span.End()
 
@@ -53,11 +53,11 @@ func (s *Session) dial(ctx context.Context, token string) (*websocket.Conn, *soc
 	}
 	target := target(s.url, s.id())
 	dialer := websocket.Dialer{
-		Proxy:          s.shared.proxy,
+		Proxy:          s.env.proxy,
 		NetDialContext: connect,
 		// TLS begins later, and below the socket: see secure.
 		NetDialTLSContext: connect,
-		HandshakeTimeout:  s.shared.Handshake,
+		HandshakeTimeout:  s.env.Handshake,
 		ReadBufferSize:    readBuffer,
 		WriteBufferSize:   writeBuffer,
 		WriteBufferPool:   writeBuffers,
@@ -88,7 +88,7 @@ func (s *Session) secure(ctx context.Context, target string, wire *socket) conte
 		return ctx // the dialer says what is wrong with it
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		conn := tls.Client(wire.line, s.shared.tlsOf(u.Hostname()))
+		conn := tls.Client(wire.line, s.env.tlsOf(u.Hostname()))
 		wire.Conn = conn
 		// The request is written to conn, and meets the same error.
 		_ = conn.HandshakeContext(ctx)

@@ -97,13 +97,13 @@ func begin(b *testing.B, sessions, frames int) (all []*Session, fds []int, h *no
 	if err != nil {
 		b.Fatal(err)
 	}
-	shared := &Shared{Ping: time.Hour, ReadIdle: 2 * time.Hour, CloseTimeout: time.Millisecond}
+	shared := &Env{Ping: time.Hour, ReadIdle: 2 * time.Hour, CloseTimeout: time.Millisecond}
 	ended := make(chan struct{}, sessions)
 	done := func() { ended <- struct{}{} }
 	for range sessions {
 		s, err := New(Config{
 			Definition: bridge.Definition{ID: "shop", URL: "ws://" + o.address + "/{session}"},
-			Host:       h, Tokens: source, Shared: shared,
+			Host:       h, Tokens: source, Env: shared,
 		})
 		if err != nil {
 			b.Fatal(err)

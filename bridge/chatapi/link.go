@@ -41,7 +41,7 @@ type link struct {
 	// give, in Unix nanoseconds; excused is when such a wait last held up the
 	// reading of answers.
 	receiving, excused atomic.Int64
-	heard              atomic.Int64  // when something last arrived; see Shared.since
+	heard              atomic.Int64  // when something last arrived; see Env.since
 	ready              atomic.Uint64 // session.ready frames seen after the first
 	unauthorized       atomic.Bool   // a send was refused for its token
 	denied             atomic.Bool   // a send was refused because the account may not send
@@ -59,7 +59,7 @@ type link struct {
 // connect opens a connection and waits for the platform's first frame. A
 // failure is a *fault or a WebSocket close.
 func (s *Session) connect(ctx context.Context, token auth.Token) (*link, error) {
-	deadline := time.Now().Add(s.shared.Handshake)
+	deadline := time.Now().Add(s.env.Handshake)
 	conn, wire, err := s.dial(ctx, token.AccessToken)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (s *Session) farewell(conn *websocket.Conn, err error) {
 	}
 	message := websocket.FormatCloseMessage(code, "")
 	if err := conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(lastWords)); err != nil {
-		s.shared.Logger.Debug("closing the connection", "session", s.id(), "error", lost("close frame not sent", err).Error())
+		s.env.Logger.Debug("closing the connection", "session", s.id(), "error", lost("close frame not sent", err).Error())
 	}
 }
 
@@ -98,7 +98,7 @@ func abandon(conn io.Closer) {
 
 // greet reads session.ready and finds out where the events go on.
 func (s *Session) greet(ctx context.Context, conn *websocket.Conn, wire *socket, token auth.Token, deadline time.Time) (*link, error) {
-	l := &link{Session: s, conn: conn, wire: wire, access: token.AccessToken, frames: s.shared.Metrics.counts(), done: make(chan struct{})}
+	l := &link{Session: s, conn: conn, wire: wire, access: token.AccessToken, frames: s.env.Metrics.counts(), done: make(chan struct{})}
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil, lost("connection lost", err)
 	}
@@ -163,7 +163,7 @@ func (l *link) first() (codec.Ready, error) {
 // What arrives is read by read; what is to be written is written by turns of the
 // writer. Between these an idle link has no goroutine.
 func (l *link) run() {
-	l.linked, l.cancel = context.WithCancel(l.shared.base)
+	l.linked, l.cancel = context.WithCancel(l.env.base)
 	l.conn.SetPongHandler(func(string) error { l.hear(time.Now()); return nil })
 	l.begin(time.Now())
 	l.link.Store(l)
@@ -178,7 +178,7 @@ func (l *link) end(err error) {
 	l.settle(l.linked, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the connection ended before it was sent"})
 	err = l.close(err)
 	l.cancel()
-	if p := l.shared.poller; p != nil && p.forget(l) {
+	if p := l.env.poller; p != nil && p.forget(l) {
 		l.failure = net.ErrClosed
 		close(l.done)
 	}
@@ -192,7 +192,7 @@ func (l *link) end(err error) {
 	if f.cause == causeToken {
 		l.refuse(l.access)
 	}
-	go l.seek(l.shared.base, lasted, f)
+	go l.seek(l.env.base, lasted, f)
 }
 
 // close ends the conversation and returns why it ended: where a write failed,

@@ -1,7 +1,6 @@
 package chatapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -267,7 +266,7 @@ type running struct {
 	*Session
 	host   *host
 	tokens *tokens
-	stop   context.CancelFunc
+	stop   func()
 	done   chan struct{}
 }
 
@@ -278,7 +277,7 @@ func start(t *testing.T, p *platform, change ...func(c *Config)) *running {
 	config := Config{
 		Definition: bridge.Definition{ID: "shop", URL: "ws" + strings.TrimPrefix(p.URL, "http") + "/v1/{session}"},
 		Host:       r.host, Tokens: r.tokens,
-		Shared: &Shared{
+		Env: &Env{
 			BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 			UnauthorizedMin: time.Hour, UnauthorizedMax: time.Hour,
 			CloseTimeout: 100 * time.Millisecond, // of sends that a test leaves unanswered
@@ -292,17 +291,10 @@ func start(t *testing.T, p *platform, change ...func(c *Config)) *running {
 		t.Fatal(err)
 	}
 	r.Session = s
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = cancel
-	go func() {
-		defer close(r.done)
-		if err := s.Run(ctx); err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	}()
+	r.stop = s.Start(func() { close(r.done) })
 	t.Cleanup(func() {
-		cancel()
-		receive(t, r.done, "the end of Run")
+		r.stop()
+		receive(t, r.done, "the end of the session")
 	})
 	return r
 }

@@ -24,7 +24,7 @@ func (l *link) read() {
 		l.received(time.Now())
 		begun, err := l.begun()
 		if err == nil && !begun {
-			if begun, err = l.shared.poller.await(l); begun {
+			if begun, err = l.env.poller.await(l); begun {
 				return // it may be called again before this one has returned
 			}
 			if err == nil {
@@ -45,7 +45,7 @@ func (l *link) read() {
 // connection. Pings and pongs before it are dealt with. Where there is a poller,
 // it waits for nothing but the end of what has begun.
 func (l *link) begun() (bool, error) {
-	for l.wire.more(l.shared.poller == nil) {
+	for l.wire.more(l.env.poller == nil) {
 		l.hear(time.Now())
 		ping, data := l.wire.control()
 		if data == nil {
@@ -75,7 +75,7 @@ func (l *link) arrived() error {
 }
 
 // hear notes that the platform lives.
-func (l *link) hear(now time.Time) { l.heard.Store(l.shared.since(now)) }
+func (l *link) hear(now time.Time) { l.heard.Store(l.env.since(now)) }
 
 // received notes the end of a wait for the host, and whether it was long. While
 // that lasted nothing was read, so the platform was not silent.
@@ -192,7 +192,7 @@ func (l *link) hand(ctx context.Context, in *bridge.Inbound, class frameKind, se
 			return &fault{cause: causeGap, reason: "events are missing: having them sent again"}
 		case leap:
 			l.frames.gaps.Add(1)
-			l.shared.Logger.Warn("events stay missing", slog.String("session", l.id()),
+			l.env.Logger.Warn("events stay missing", slog.String("session", l.id()),
 				slog.Uint64("after", n.received), slog.Uint64("next", sequence))
 		case pass, late:
 		}

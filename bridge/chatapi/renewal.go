@@ -33,8 +33,8 @@ func (l *link) renewed(ctx context.Context, r *renewal) error {
 	l.renewing = false
 	now := time.Now()
 	if r.err != nil {
-		l.shared.Metrics.renewal(ctx, false)
-		l.shared.Logger.Warn("renewing the token", "session", l.id(), "error", r.err.Error())
+		l.env.Metrics.renewal(ctx, false)
+		l.env.Logger.Warn("renewing the token", "session", l.id(), "error", r.err.Error())
 		l.renewAt = now.Add(renewAgain)
 		return nil //nolint:nilerr // the connection lives as long as its token does
 	}
@@ -46,7 +46,7 @@ func (l *link) renewed(ctx context.Context, r *renewal) error {
 	if same {
 		return nil // the source has no other yet
 	}
-	l.shared.Metrics.renewal(ctx, true)
+	l.env.Metrics.renewal(ctx, true)
 	l.readyBy, l.readied = now, l.ready.Load()
 	return l.writeEvent(now, &codec.Event{
 		ID: "token-" + strconv.FormatInt(now.UnixNano(), 36), Type: typeToken,

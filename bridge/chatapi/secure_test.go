@@ -219,7 +219,7 @@ func TestThroughAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, p, trust, func(c *Config) {
-		if err := c.Shared.prepare(); err != nil {
+		if err := c.Env.prepare(); err != nil {
 			t.Fatal(err)
 		}
 		c.proxy = func(r *http.Request) (*url.URL, error) {

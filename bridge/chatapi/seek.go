@@ -12,21 +12,12 @@ import (
 // forgotten: the backoff, and a refused token.
 const settled = time.Second
 
-// Run implements bridge.Session. It returns nil once ctx has ended, the
-// answers have been waited for and the connection is closed.
-func (s *Session) Run(ctx context.Context) error {
-	ended := make(chan struct{})
-	stop := s.Start(func() { close(ended) })
-	defer context.AfterFunc(ctx, stop)()
-	<-ended
-	return nil
-}
-
-// Start implements bridge.Starter.
+// Start implements bridge.Session. The session ends once the answers have been
+// waited for and the connection is closed.
 func (s *Session) Start(ended func()) (stop func()) {
 	s.ended = ended
 	s.changed(bridge.Connecting, 0, "")
-	go s.seek(s.shared.base, 0, nil)
+	go s.seek(s.env.base, 0, nil)
 	return s.stop
 }
 
@@ -70,7 +61,7 @@ func (s *Session) seek(ctx context.Context, lasted time.Duration, f *fault) {
 
 // away stays away for as long as f asks for, and says so.
 func (s *Session) away(ctx context.Context, lasted time.Duration, f *fault) {
-	s.shared.Metrics.ended(ctx, f.cause)
+	s.env.Metrics.ended(ctx, f.cause)
 	if lasted >= settled {
 		s.forgive()
 	}
@@ -110,11 +101,11 @@ func (s *Session) consequence(f *fault) (wait time.Duration, now bool) {
 		}
 		// After the wait the same token may be tried again: there may be no other.
 		s.refused = ""
-		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
+		return s.slow.wait(s.env.UnauthorizedMin, s.env.UnauthorizedMax), false
 	case causeNoSession:
-		return s.slow.wait(s.shared.UnauthorizedMin, s.shared.UnauthorizedMax), false
+		return s.slow.wait(s.env.UnauthorizedMin, s.env.UnauthorizedMax), false
 	default:
-		return max(s.retry.spread(s.shared.BackoffMin, s.shared.BackoffMax), f.wait+jitter(f.wait/10)), false
+		return max(s.retry.spread(s.env.BackoffMin, s.env.BackoffMax), f.wait+jitter(f.wait/10)), false
 	}
 }
 
@@ -165,7 +156,7 @@ func (s *Session) connection(ctx context.Context) (*link, *fault) {
 }
 
 // establishApart connects in a goroutine of its own, which takes the stack that
-// a token and a handshake need with it: the one of Run stays small.
+// a token and a handshake need with it: the one of seek stays small.
 func (s *Session) establishApart(ctx context.Context) (l *link, f *fault) {
 	done := make(chan struct{})
 	go func() {

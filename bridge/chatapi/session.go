@@ -20,7 +20,7 @@ const sourcePrefix = "/wabridge/"
 // Session is one WhatsApp identity on the Chat API. It implements
 // bridge.Session. It keeps little: a process may have 10,000 that do nothing.
 type Session struct {
-	shared *Shared
+	env    *Env
 	source string // of the CloudEvents that it writes
 	url    string // of its definition
 	host   bridge.Host
@@ -46,18 +46,15 @@ type Session struct {
 	refused   string  // the token that was refused last
 }
 
-var (
-	_ bridge.Session = (*Session)(nil)
-	_ bridge.Starter = (*Session)(nil)
-)
+var _ bridge.Session = (*Session)(nil)
 
-// New returns a session that does nothing until Run or Start, or every fault of c.
+// New returns a session that does nothing until Start, or every fault of c.
 func New(c Config) (*Session, error) {
 	if err := c.prepare(); err != nil {
 		return nil, fmt.Errorf("chat API session: %w", err)
 	}
 	return &Session{
-		shared: c.Shared,
+		env:    c.Env,
 		source: sourcePrefix + c.Definition.ID,
 		url:    c.Definition.URL,
 		host:   c.Host,
@@ -75,7 +72,7 @@ func (s *Session) Idempotent() bool { return true }
 // Window implements bridge.Session.
 func (s *Session) Window() int { return s.sends.size() }
 
-// Resume implements bridge.Session: whatever Run waits for before it connects
+// Resume implements bridge.Session: whatever it waits for before it connects
 // again, it waits no longer, and an account that the platform let send nothing
 // tries again.
 func (s *Session) Resume() {

@@ -167,11 +167,11 @@ func (s *Session) attribute() attribute.KeyValue {
 
 // finish ends a send that was taken out of the table.
 func (l *link) finish(ctx context.Context, s *send, result bridge.Result) {
-	options := l.shared.Metrics.accepted
+	options := l.env.Metrics.accepted
 	if result.Class != codec.Accepted {
 		options = labels(result.Class)
 	}
-	l.shared.Metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), options...)
+	l.env.Metrics.duration.Record(ctx, time.Since(s.taken).Seconds(), options...)
 	endSpan(s.span, result.Class)
 	s.out.Done(result)
 }
@@ -217,7 +217,7 @@ func (l *link) startSpan(ctx context.Context, out *bridge.Outgoing) (trace.Span,
 	}
 	carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
 	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
-	ctx, span := l.shared.tracer.Start(ctx, "send whatsapp", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // it ends with the send
+	ctx, span := l.env.tracer.Start(ctx, "send whatsapp", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // it ends with the send
 		semconv.MessagingSystemKey.String("whatsapp"), semconv.MessagingOperationName("send"),
 		semconv.MessagingOperationTypeSend, semconv.MessagingMessageID(out.Ref), l.attribute(),
 	))

@@ -108,23 +108,23 @@ func (l *link) begin(now time.Time) {
 	l.began = now
 	l.hear(now)
 	// Sessions that connected together do not ping together.
-	l.pingAt = l.nextPing(now, jitter(l.shared.Ping))
-	l.armed = now.Add(l.shared.Ping)
-	l.timer = time.AfterFunc(l.shared.Ping, l.kickHere)
+	l.pingAt = l.nextPing(now, jitter(l.env.Ping))
+	l.armed = now.Add(l.env.Ping)
+	l.timer = time.AfterFunc(l.env.Ping, l.kickHere)
 }
 
 // nextPing is wait from now, or up to a sixtieth of the time between pings later:
 // a session in sixty pings at the same moment, so that the process wakes up once
 // for all of them.
 func (l *link) nextPing(now time.Time, wait time.Duration) time.Time {
-	slot := max(l.shared.Ping/60, 1)
+	slot := max(l.env.Ping/60, 1)
 	at := now.Add(wait)
 	return at.Add(slot - time.Duration(at.UnixNano()%int64(slot)))
 }
 
 // leave begins the orderly end: no more sends, no more events.
 func (l *link) leave(ctx context.Context) {
-	l.leaveBy = time.Now().Add(l.shared.CloseTimeout)
+	l.leaveBy = time.Now().Add(l.env.CloseTimeout)
 	l.leaving.Store(true)
 	l.settle(ctx, l.sends.shut(), bridge.Result{Class: codec.Transient, Reason: "the session is stopping"})
 }
@@ -139,8 +139,8 @@ func (l *link) due(linked context.Context) error {
 		return err
 	}
 	if !l.pingAt.After(now) {
-		l.pingAt = l.nextPing(now, l.shared.Ping)
-		if err := l.conn.WriteControl(websocket.PingMessage, nil, now.Add(l.shared.WriteTimeout)); err != nil {
+		l.pingAt = l.nextPing(now, l.env.Ping)
+		if err := l.conn.WriteControl(websocket.PingMessage, nil, now.Add(l.env.WriteTimeout)); err != nil {
 			return lost("pinging", err)
 		}
 	}
@@ -170,7 +170,7 @@ func (l *link) silentAt() time.Time {
 	if l.receiving.Load() != 0 {
 		return time.Time{}
 	}
-	return l.shared.born.Add(time.Duration(l.heard.Load()) + l.shared.ReadIdle)
+	return l.env.born.Add(time.Duration(l.heard.Load()) + l.env.ReadIdle)
 }
 
 // finished reports whether nothing is in flight any more, or the time for it is
@@ -193,10 +193,10 @@ func (l *link) overdue(now time.Time) error {
 		l.excused.Store(now.UnixNano())
 	}
 	if by := l.answerBy(l.sends.waiting()); !by.IsZero() && !by.After(now) {
-		return &fault{cause: causeUnanswered, reason: "a send was not answered in " + l.shared.AnswerTimeout.String()}
+		return &fault{cause: causeUnanswered, reason: "a send was not answered in " + l.env.AnswerTimeout.String()}
 	}
 	if !l.readyBy.IsZero() && !l.answerBy(l.readyBy).After(now) {
-		return &fault{cause: causeUnanswered, reason: "a new token was not answered in " + l.shared.AnswerTimeout.String()}
+		return &fault{cause: causeUnanswered, reason: "a new token was not answered in " + l.env.AnswerTimeout.String()}
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (l *link) answerBy(written time.Time) time.Time {
 	if excused := l.excused.Load(); excused > written.UnixNano() {
 		written = time.Unix(0, excused)
 	}
-	return written.Add(l.shared.AnswerTimeout)
+	return written.Add(l.env.AnswerTimeout)
 }
 
 // arm sets the timer to the next thing that is due. One that is set to fire
@@ -244,7 +244,7 @@ func (l *link) writeSends(linked context.Context, now time.Time) (err error) {
 	default:
 		l.wire.hold()
 		defer func() {
-			if failed := l.wire.flush(now.Add(l.shared.WriteTimeout)); failed != nil && err == nil {
+			if failed := l.wire.flush(now.Add(l.env.WriteTimeout)); failed != nil && err == nil {
 				err = lost("writing", failed)
 			}
 		}()
@@ -295,7 +295,7 @@ func (l *link) encode(event *codec.Event) (*[]byte, []byte) {
 
 // writeFrame writes one frame.
 func (l *link) writeFrame(now time.Time, frame []byte, kind frameKind) error {
-	if err := l.conn.SetWriteDeadline(now.Add(l.shared.WriteTimeout)); err != nil {
+	if err := l.conn.SetWriteDeadline(now.Add(l.env.WriteTimeout)); err != nil {
 		return lost("writing", err)
 	}
 	if err := l.conn.WriteMessage(websocket.TextMessage, frame); err != nil {

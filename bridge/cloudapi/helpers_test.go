@@ -224,18 +224,14 @@ func start(t testing.TB, g *Graph, change ...func(*Config)) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	done := make(chan struct{})
+	halt := s.Start(func() { close(done) })
 	stop := sync.OnceFunc(func() {
-		cancel()
+		halt()
 		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
+		case <-done:
 		case <-time.After(soon):
-			t.Error("Run does not end")
+			t.Error("the session does not end")
 		}
 	})
 	t.Cleanup(stop)

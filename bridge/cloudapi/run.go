@@ -68,8 +68,18 @@ const (
 	hadLoss               // a send was refused, or Graph seems to be away
 )
 
-// Run implements bridge.Session.
-func (s *Session) Run(ctx context.Context) error {
+// Start implements bridge.Session.
+func (s *Session) Start(ended func()) (stop func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer ended()
+		s.run(ctx)
+	}()
+	return stop
+}
+
+// run is the session's life, until ctx ends.
+func (s *Session) run(ctx context.Context) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer s.change(verdict{state: bridge.Stopped})
@@ -87,7 +97,7 @@ func (s *Session) Run(ctx context.Context) error {
 		begun := time.Now()
 		v := s.verify(ctx, refused)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		l, why := s.await(ctx, s.enter(v, &w, begun))
 		refused = ""
@@ -100,7 +110,7 @@ func (s *Session) Run(ctx context.Context) error {
 			w.refused.undo()
 		}
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 	}
 }
@@ -228,7 +238,7 @@ func (s *Session) connected(v verdict) {
 	s.host.Wake()
 }
 
-// change reports a state that differs from the last. Only Run calls it.
+// change reports a state that differs from the last. Only run calls it.
 func (s *Session) change(v verdict) {
 	if v == s.last {
 		return

@@ -79,7 +79,7 @@ type Session struct {
 	proven   atomic.Bool  // Graph took a send since the token was last refused
 	failures atomic.Int32 // sends in a row that Graph did not answer
 
-	// Run's own:
+	// run's own:
 	last       verdict // reported
 	subscribed bool
 	stale      string // the refused token that the source still gives, or ""
@@ -213,14 +213,14 @@ func (s *Session) failed(reason string) {
 	}
 }
 
-// lost closes the session for sends and has Run find out what follows.
+// lost closes the session for sends and has run find out what follows.
 func (s *Session) lost(l loss) {
 	if !s.open.CompareAndSwap(true, false) {
 		return
 	}
 	select {
 	case s.losses <- l:
-	default: // Run has yet to look at the one before
+	default: // run has yet to look at the one before
 	}
 }
 

@@ -90,7 +90,7 @@ func (a acked) InProgress() error           { return nil }
 
 type instant struct{}
 
-func (instant) Run(context.Context) error { return nil }
+func (instant) Start(func()) func() { return nil }
 func (instant) Send(out *bridge.Outgoing) {
 	out.Done(bridge.Result{Class: codec.Accepted, ID: "wamid.x"})
 }

@@ -85,9 +85,9 @@ type connection struct {
 	run int
 }
 
-func (c *connection) Run(context.Context) error { return nil }
-func (c *connection) Resume()                   {}
-func (c *connection) Idempotent() bool          { return c.idempotent }
+func (c *connection) Start(func()) func() { return nil }
+func (c *connection) Resume()             {}
+func (c *connection) Idempotent() bool    { return c.idempotent }
 
 func (c *connection) Window() int {
 	c.mu.Lock()
