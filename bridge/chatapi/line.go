@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // line is the TCP connection below a socket, and below TLS where that is between
@@ -14,11 +16,17 @@ type line struct {
 	raw syscall.RawConn
 	// hasty has Read not wait; of the one who reads.
 	hasty bool
+	// writeBy is the deadline of a write that has to wait, in Unix nanoseconds; 0:
+	// none.
+	writeBy atomic.Int64
 }
+
+// dialer has the system send no probes: pings do.
+var dialer = net.Dialer{KeepAlive: -1} //nolint:gochecknoglobals // a constant
 
 // reach opens a line to address.
 func reach(ctx context.Context, network, address string) (*line, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +53,36 @@ func (l *line) Read(p []byte) (int, error) {
 		return l.readNow(p)
 	}
 	return l.TCPConn.Read(p)
+}
+
+// SetWriteDeadline implements net.Conn. The deadline takes effect on a Write that
+// begins after it.
+func (l *line) SetWriteDeadline(t time.Time) error {
+	by := int64(0)
+	if !t.IsZero() {
+		by = t.UnixNano()
+	}
+	l.writeBy.Store(by)
+	return nil
+}
+
+// Write implements net.Conn. Nearly always the system has room for what is
+// written, and no deadline is needed: to set one costs as much as a small write.
+func (l *line) Write(p []byte) (int, error) {
+	n, err := l.writeNow(p)
+	if err != nil || n == len(p) {
+		return n, err
+	}
+	if by := l.writeBy.Load(); by != 0 {
+		if err := l.TCPConn.SetWriteDeadline(time.Unix(0, by)); err != nil {
+			return n, err
+		}
+	}
+	m, err := l.TCPConn.Write(p[n:])
+	if err == nil {
+		err = l.TCPConn.SetWriteDeadline(time.Time{})
+	}
+	return n + m, err
 }
 
 // errNothing: nothing has arrived. TLS takes an error that is temporary for no

@@ -19,3 +19,6 @@ func (*poller) forget(*link) (waited bool) { return false }
 
 // readNow waits, as nobody asks it not to.
 func (l *line) readNow(p []byte) (int, error) { return l.TCPConn.Read(p) }
+
+// writeNow leaves all to a write that waits.
+func (*line) writeNow([]byte) (int, error) { return 0, nil }
