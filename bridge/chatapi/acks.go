@@ -8,10 +8,13 @@ import (
 )
 
 // ackBatch and ackDelay bound how many stored events, and for how long, an
-// ack waits for more: acks are cumulative.
+// ack waits for more: acks are cumulative. After ackLull without one it does not
+// wait: more is not to be expected, and a timer for each of many sessions that
+// have an event now and then costs more than the ack.
 const (
 	ackBatch = 64
 	ackDelay = 3 * time.Millisecond
+	ackLull  = 100 * time.Millisecond
 )
 
 // stored is the sequence to ack: of what came on this connection, the highest
@@ -37,7 +40,7 @@ func (l *link) dueAck(now time.Time) error {
 	switch acked := l.acked.Load(); {
 	case stored <= acked:
 		return nil
-	case stored-acked < ackBatch && l.ackAt.IsZero():
+	case stored-acked < ackBatch && l.ackAt.IsZero() && now.Sub(l.ackedAt) < ackLull:
 		l.ackAt = now.Add(ackDelay)
 		return nil
 	case stored-acked < ackBatch && l.ackAt.After(now):
@@ -67,5 +70,6 @@ func (l *link) ack(now time.Time, stored uint64) error {
 		return err
 	}
 	l.acked.Store(stored)
+	l.ackedAt = now
 	return nil
 }

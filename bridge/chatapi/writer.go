@@ -23,7 +23,8 @@ type writer struct {
 	batch []*send
 	// When the next of each thing is due; zero where none is.
 	pingAt, ackAt, renewAt, readyBy, leaveBy time.Time
-	readied                                  uint64 // session.ready frames accounted for
+	ackedAt                                  time.Time // the last ack
+	readied                                  uint64    // session.ready frames accounted for
 	renewing                                 bool
 	timer                                    *time.Timer
 	armed                                    time.Time // when timer fires; zero where it has
