@@ -13,8 +13,8 @@ import (
 const (
 	// calmRoom is for a process in which collections are rare, busyRoom for
 	// another one.
-	calmRoom = 16 << 20
-	busyRoom = 64 << 20
+	calmRoom = 12 << 20
+	busyRoom = 24 << 20
 	// calmAfter is how many seconds without a collection make it calm; busyAfter
 	// how many with more than one each make it busy.
 	calmAfter, busyAfter = 5, 3

@@ -11,8 +11,8 @@ import (
 func TestHeadroomPercent(t *testing.T) {
 	calm, busy := headroom{calm: true}, headroom{}
 	for used, want := range map[uint64][2]int{
-		0: {100, 100}, 1 << 20: {100, 100}, 16 << 20: {100, 100}, 32 << 20: {50, 100}, 64 << 20: {25, 100},
-		128 << 20: {15, 50}, 10 << 30: {15, 15},
+		0: {100, 100}, 1 << 20: {100, 100}, 12 << 20: {100, 100}, 24 << 20: {50, 100}, 48 << 20: {25, 50},
+		96 << 20: {15, 25}, 10 << 30: {15, 15},
 	} {
 		if got := [2]int{calm.percent(used), busy.percent(used)}; got != want {
 			t.Errorf("%d bytes in use: %d %%, want %d", used, got, want)

@@ -3,7 +3,7 @@ package broker
 import "sync"
 
 // leastQueue is the room of a queue that begins.
-const leastQueue = 32
+const leastQueue = 8
 
 // queues are the arrays that stores borrow while they hold records.
 var queues sync.Pool //nolint:gochecknoglobals // holds no state; 10,000 idle stores share it
