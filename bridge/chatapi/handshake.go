@@ -26,7 +26,7 @@ const (
 	subprotocol = "cloudevents.json"
 	// readBuffer holds a frame's header; the socket reads ahead. writeBuffer holds
 	// an ordinary frame, and is borrowed to write one.
-	readBuffer  = 256
+	readBuffer  = 128
 	writeBuffer = 4 << 10
 )
 
