@@ -26,6 +26,7 @@ var (
 	runs     = flag.Int("bridge.runs", 5, "interleaved runs of each measurement; the median counts")
 	duration = flag.Duration("bridge.duration", 10*time.Second, "time of each measurement")
 	syncMode = flag.String("bridge.sync", "", "always: NATS flushes every write to the disk before it answers")
+	binary   = flag.String("bridge.binary", "", "measure this program instead of building the bridge")
 	other    = flag.String("bridge.other", "", "path of another build of wabridge, to be measured beside this one")
 )
 
@@ -120,11 +121,11 @@ func (b *bed) launch(name, direction string, env ...string) {
 	if name == "floor" {
 		b.candidate, err = startRole("floor-"+direction, "BENCH_NATS="+b.natsURL, "BENCH_PLATFORM="+b.platform.addr)
 	} else {
-		binary := *other
+		program := *other
 		if name != "other" {
-			binary = bridgeBinary(b.tb)
+			program = bridgeBinary(b.tb)
 		}
-		b.candidate, err = start(binary, append([]string{
+		b.candidate, err = start(program, append([]string{
 			"WABRIDGE_NATS_URL=" + b.natsURL, "WABRIDGE_SESSIONS=" + session, "WABRIDGE_ADMIN_ADDR=127.0.0.1:0", "WABRIDGE_REPLICA_ID=bench",
 			"WABRIDGE_SESSION_BENCH_PLATFORM=" + bridge.PlatformChatAPI,
 			"WABRIDGE_SESSION_BENCH_URL=ws://" + b.platform.addr + "/ws", "WABRIDGE_SESSION_BENCH_TOKEN_URL=http://" + b.platform.addr + "/oauth/token",
@@ -139,6 +140,9 @@ func (b *bed) launch(name, direction string, env ...string) {
 // bridgeBinary is the path of this build of wabridge.
 func bridgeBinary(tb testing.TB) string {
 	tb.Helper()
+	if *binary != "" {
+		return *binary
+	}
 	dir, err := builtBridge()
 	check(tb, err)
 	return filepath.Join(dir, "wabridge")

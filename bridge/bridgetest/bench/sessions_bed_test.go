@@ -82,10 +82,7 @@ func (s *scale) define() {
 // connected.
 func (s *scale) start() time.Duration {
 	s.tb.Helper()
-	path := *sessionBinary
-	if path == "" {
-		path = bridgeBinary(s.tb)
-	}
+	path := bridgeBinary(s.tb)
 	begun := time.Now()
 	var err error
 	s.candidate, err = start(path, s.env...)

@@ -14,7 +14,6 @@ var (
 	sessionIdle   = flag.Duration("bridge.idle", 30*time.Second, "how long idle sessions are watched; pings come every 15 s")
 	sessionRate   = flag.Float64("bridge.rate", 1000, "messages/s, over all sessions, of the paced load")
 	sessionTLS    = flag.Bool("bridge.wss", false, "the sessions connect over TLS")
-	sessionBinary = flag.String("bridge.binary", "", "measure this program instead of building the bridge")
 )
 
 // BenchmarkSessions prints what many sessions in one replica cost: to connect,
