@@ -25,7 +25,7 @@ func positionsKey(shard int) string { return "positions." + strconv.Itoa(shard) 
 const (
 	// saveAfter is how many records of WA_RECV may stand behind what is saved:
 	// whoever has the shard next reads them.
-	saveAfter = 8192
+	saveAfter = 2048
 	// saveEvery is in how many seconds they are saved where it is less than that.
 	saveEvery = 10
 	// saveWait bounds the wait for JetStream; what is not saved is saved later.

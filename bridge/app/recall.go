@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"wabridge/bridge"
 	"wabridge/bridge/broker"
@@ -48,6 +51,10 @@ type past struct {
 	cursors map[string]bridge.Entry
 }
 
+// gather is how long a pass waits for other shards: those of a replica that died
+// are claimed within that time.
+const gather = 5 * time.Millisecond
+
 // of returns what there is of a shard's sessions now. The caller owns the shard:
 // nobody else adds to it. It blocks until JetStream has answered or ctx ends.
 func (r *recall) of(ctx context.Context, shard int) (past, error) {
@@ -61,6 +68,7 @@ func (r *recall) of(ctx context.Context, shard int) (past, error) {
 	pass.found[shard] = nil
 	r.mu.Unlock()
 	if first {
+		<-time.After(gather)
 		r.turn <- struct{}{} // each pass is bounded by the calls that it makes
 		r.mu.Lock()
 		r.next = nil // who comes from here on needs another pass
@@ -82,18 +90,20 @@ func (r *recall) of(ctx context.Context, shard int) (past, error) {
 
 // read makes one pass.
 func (r *recall) read(ctx context.Context, found map[int]*past) error {
-	from := uint64(math.MaxUint64)
+	var reads errgroup.Group
+	var cursors []bridge.Entry
+	reads.Go(func() (err error) { cursors, err = r.backlog.All(ctx); return err })
 	for shard := range found {
-		p, err := r.readPositions(ctx, shard)
-		if err != nil {
-			return err
-		}
-		from = min(from, p.Recv)
-		found[shard] = &past{positions: p, cursors: make(map[string]bridge.Entry)}
+		p := &past{cursors: make(map[string]bridge.Entry)}
+		found[shard] = p
+		reads.Go(func() (err error) { p.positions, err = r.readPositions(ctx, shard); return err })
 	}
-	cursors, err := r.backlog.All(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the backlog cursors: %w", err)
+	if err := reads.Wait(); err != nil {
+		return err
+	}
+	from := uint64(math.MaxUint64)
+	for _, p := range found {
+		from = min(from, p.Recv)
 	}
 	for _, e := range cursors {
 		if p := found[bridge.Shard(e.Key, r.broker.Shards())]; p != nil {

@@ -268,8 +268,8 @@ func (s *shard) end(ctx context.Context) []byte {
 		s.log.Warn("rejecting commands of unknown sessions", "error", err)
 	}
 	s.prune(ctx) // a note holds no more than it must
-	if s.past != nil {
-		if err := s.savePositions(ctx, s.host.inbound.Horizon.Load(), 0); err != nil && ctx.Err() == nil {
+	if reached, ok := s.host.fleet.reached(ctx); ok && s.past != nil {
+		if err := s.savePositions(ctx, reached, 0); err != nil && ctx.Err() == nil {
 			s.log.Warn("handing a shard over", "error", err)
 		}
 	}
