@@ -115,9 +115,10 @@ func (p *fleetPlatform) serveStanding(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	now := p.told
+	p.mu.Unlock()
+	// Without the lock, which hear needs: moves are appended and not changed.
 	now.Moves, now.Unacked = now.Moves[min(from, len(now.Moves)):], unacked
 	body, err := json.Marshal(now)
-	p.mu.Unlock()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
