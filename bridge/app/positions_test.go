@@ -59,13 +59,13 @@ func TestPositionsOutliveTheirOwner(t *testing.T) {
 		<-s.begun
 		return s
 	}
-	s := life()
+	life()
 	h.at(t, "shop", 0)
 	for n := range uint64(3) {
 		h.event(t, "shop", n+1)
 	}
 	h.Drop(0) // before anything was saved
-	s = life()
+	s := life()
 	h.at(t, "shop", 3)
 
 	reached, ok := h.reached(t.Context())

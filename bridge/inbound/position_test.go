@@ -155,8 +155,8 @@ func TestPositionWaitsForWhatIsUnderWay(t *testing.T) {
 		store.answer(bridge.Stored{})
 		synctest.Wait()
 		select {
-		case <-over:
-			t.Fatalf("got %d while an event was under way", got)
+		case err := <-over:
+			t.Fatalf("got %d, %v while an event was under way", got, err)
 		default:
 		}
 		store.answer(bridge.Stored{})

@@ -71,7 +71,7 @@ type Session struct {
 
 // New returns a Session, or an error that names every fault of cfg.
 func New(cfg Config) (*Session, error) {
-	faults := []error{cfg.Env.prepare()}
+	faults := []error{cfg.prepare()}
 	if !bridge.ValidID(cfg.Session) {
 		faults = append(faults, fmt.Errorf("session id %q is not valid", cfg.Session))
 	}
