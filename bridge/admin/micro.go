@@ -215,9 +215,13 @@ func (m *Micro) answer(ctx context.Context, e *endpoint, r micro.Request) {
 		m.refuse(r, code(err), line(err), answer)
 		return
 	}
-	if err := r.RespondJSON(answer); err != nil {
-		m.cfg.Logger.Debug("answering a request", slog.String("endpoint", e.name), slog.Any("error", err))
+	body, err := json.Marshal(answer)
+	if err != nil {
+		m.cfg.Logger.Error("an answer cannot be written", slog.String("endpoint", e.name), slog.Any("error", err))
+		m.refuse(r, "500", "the answer cannot be written", nil)
+		return
 	}
+	m.respond(r, nil, body)
 }
 
 // refuse answers with an error of the micro protocol.
@@ -229,8 +233,17 @@ func (m *Micro) refuse(r micro.Request, code, description string, partly any) {
 			m.cfg.Logger.Error("an answer cannot be written", slog.Any("error", err))
 		}
 	}
-	if err := r.Error(code, description, body); err != nil {
-		m.cfg.Logger.Debug("refusing a request", slog.Any("error", err)) // who asked is gone
+	m.respond(r, nats.Header{micro.ErrorHeader: {description}, micro.ErrorCodeHeader: {code}}, body)
+}
+
+// respond answers on the connection itself: a micro.Request notes an error in a
+// field that its service reads as soon as take has returned.
+func (m *Micro) respond(r micro.Request, header nats.Header, body []byte) {
+	if r.Reply() == "" {
+		return // nobody waits
+	}
+	if err := m.cfg.Conn.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body}); err != nil {
+		m.cfg.Logger.Debug("answering a request", slog.String("subject", r.Subject()), slog.Any("error", err))
 	}
 }
 
