@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"wabridge/auth"
 	"wabridge/bridge"
 	"wabridge/bridge/broker"
@@ -34,6 +36,7 @@ type host struct {
 	metrics     *metrics
 	inbound     *inbound.Env
 	recall      *recall
+	unsaved     rate.Sometimes // tells of positions that cannot be saved, for all shards
 	outbound    *outbound.Env
 	chatapi     *chatapi.Env
 	tokenKey    *auth.Key // nil: refresh tokens are kept in memory
@@ -54,7 +57,8 @@ type host struct {
 func newHost(ctx context.Context, cfg Config, b *broker.Broker, tel *telemetry.Telemetry) (*host, error) {
 	h := &host{
 		cfg: cfg, broker: b, tel: tel, log: tel.Logger(), names: b.Names(), shards: b.Shards(), oauth: auth.NewHTTPClient(),
-		pace: newPace(),
+		unsaved: rate.Sometimes{Interval: time.Minute},
+		pace:    newPace(),
 	}
 	var sessions bridge.KV
 	for _, bucket := range []struct {

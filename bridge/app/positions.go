@@ -85,6 +85,8 @@ func (s *shard) keepPositions(ctx context.Context, reached, least uint64) {
 	ctx, cancel := context.WithTimeout(ctx, saveWait)
 	defer cancel()
 	if err := s.savePositions(ctx, reached, least); err != nil {
-		s.log.Debug("saving positions", "error", err)
+		s.host.unsaved.Do(func() {
+			s.log.Warn("positions cannot be saved: whoever takes the shard over reads more of WA_RECV", "error", err)
+		})
 	}
 }
