@@ -151,5 +151,11 @@ func TestOverTLS(t *testing.T) {
 	c.acked(1)
 
 	wary := start(t, p, func(c *Config) { c.Definition.URL = target })
-	eventually(t, "the certificate is refused", func() bool { return strings.Contains(wary.host.last().Reason, "certificate") })
+	elsewhere := start(t, p, func(c *Config) { // the certificate is of another name
+		c.Definition.URL = strings.Replace(target, "127.0.0.1", "localhost", 1)
+		c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	})
+	for _, refusing := range []*running{wary, elsewhere} {
+		eventually(t, "the certificate is refused", func() bool { return strings.Contains(refusing.host.last().Reason, "certificate") })
+	}
 }
