@@ -68,13 +68,7 @@ func (r *recall) of(ctx context.Context, shard int) (past, error) {
 	pass.found[shard] = nil
 	r.mu.Unlock()
 	if first {
-		<-time.After(gather)
-		r.turn <- struct{}{} // each pass is bounded by the calls that it makes
-		r.mu.Lock()
-		r.next = nil // who comes from here on needs another pass
-		r.mu.Unlock()
-		pass.err = r.read(ctx, pass.found)
-		<-r.turn
+		pass.err = r.lead(ctx, pass)
 		close(pass.over)
 	}
 	select {
@@ -86,6 +80,24 @@ func (r *recall) of(ctx context.Context, shard int) (past, error) {
 		return past{}, pass.err
 	}
 	return *pass.found[shard], nil
+}
+
+// lead makes a pass when it is its turn. Where ctx ends, the others of the pass
+// hear so too, and ask again.
+func (r *recall) lead(ctx context.Context, pass *recollection) error {
+	<-time.After(gather)
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	r.next = nil // who comes from here on needs another pass
+	r.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.read(ctx, pass.found)
 }
 
 // read makes one pass.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -56,11 +55,11 @@ func BenchmarkIdleStore(b *testing.B) {
 	var fresh, used int64
 	for b.Loop() {
 		clear(all)
-		before := heap()
+		before := bridgetest.Heap()
 		for i, id := range ids {
 			all[i] = broker.NewStore(id)
 		}
-		fresh = heap() - before
+		fresh = bridgetest.Heap() - before
 		var stored sync.WaitGroup
 		for _, s := range all {
 			stored.Add(1)
@@ -70,7 +69,7 @@ func BenchmarkIdleStore(b *testing.B) {
 			}
 		}
 		stored.Wait()
-		used = heap() - before
+		used = bridgetest.Heap() - before
 		for _, s := range all {
 			if err := s.Close(b.Context()); err != nil {
 				b.Fatal(err)
@@ -79,13 +78,4 @@ func BenchmarkIdleStore(b *testing.B) {
 	}
 	b.ReportMetric(float64(fresh)/stores, "B/new")
 	b.ReportMetric(float64(used)/stores, "B/used")
-}
-
-// heap is how many bytes are in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -3,14 +3,12 @@ package chatapi
 import (
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
-	"wabridge/auth"
 	"wabridge/bridge"
 )
 
@@ -268,75 +266,6 @@ func TestDescriptorsAreUsedAgain(t *testing.T) {
 			s.expect(t, connections)
 		})
 	}
-}
-
-// goroutines counts those whose stack names one of these.
-func goroutines(names ...string) int {
-	stacks := make([]byte, 16<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	n := 0
-	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		for _, name := range names {
-			if strings.Contains(stack, name) {
-				n++
-				break
-			}
-		}
-	}
-	return n
-}
-
-func TestIdleSessionsHaveNoGoroutine(t *testing.T) {
-	if newPoller() == nil {
-		t.Skip("there is no poller on this system")
-	}
-	const sessions = 200
-	p := newPlatform(t)
-	p.peers = make(chan *peer, sessions)
-	source, err := auth.NewStatic("token")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared := &Env{Ping: 300 * time.Millisecond, ReadIdle: patience}
-	var hosts []*host
-	var stops []func()
-	ended := make(chan struct{}, sessions)
-	for range sessions {
-		h := &host{}
-		s, err := New(Config{
-			Definition: bridge.Definition{ID: "shop", URL: "ws" + strings.TrimPrefix(p.URL, "http")},
-			Host:       h, Tokens: source, Env: shared,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		hosts, stops = append(hosts, h), append(stops, s.Start(func() { ended <- struct{}{} }))
-	}
-	var peers []*peer
-	for range sessions {
-		peers = append(peers, p.ready(t))
-	}
-	for _, c := range peers {
-		receive(t, c.pings, "a ping")
-		receive(t, c.pings, "another ping") // its pong has been read in between
-	}
-	eventually(t, "no goroutine of a session", func() bool { return goroutines("chatapi.(*link)", "chatapi.(*Session)") == 0 })
-	if n := goroutines("chatapi.(*poller).wait("); n != 1 {
-		t.Errorf("%d goroutines wait for all", n)
-	}
-	for _, c := range peers {
-		c.message(1)
-	}
-	for _, h := range hosts {
-		eventually(t, "an event", func() bool { return h.got() == "1:1" })
-	}
-	for _, stop := range stops {
-		stop()
-	}
-	for range sessions {
-		receive(t, ended, "the end of a session")
-	}
-	eventually(t, "the poller's end", func() bool { return goroutines("chatapi.(*poller).wait(") == 0 })
 }
 
 // stop may come at any moment of a connection's beginning.

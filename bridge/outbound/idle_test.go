@@ -2,12 +2,12 @@ package outbound
 
 import (
 	"context"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
 
 	"wabridge/bridge"
+	"wabridge/bridge/bridgetest"
 )
 
 // BenchmarkIdle is what a session holds and costs that has nothing to send: new,
@@ -21,7 +21,7 @@ func BenchmarkIdle(b *testing.B) {
 		ids[i] = "session-" + strconv.Itoa(i)
 	}
 	acks := make(acked, sessions)
-	before := heap()
+	before := bridgetest.Heap()
 	for i, id := range ids {
 		cfg.Session = id
 		s, err := New(cfg)
@@ -36,7 +36,7 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	fresh := heap() - before
+	fresh := bridgetest.Heap() - before
 	now := time.Now()
 	sweep := func() {
 		for _, s := range all {
@@ -62,7 +62,7 @@ func BenchmarkIdle(b *testing.B) {
 		s.Prune(sessions)
 	}
 	sweep()
-	used := heap() - before
+	used := bridgetest.Heap() - before
 	b.ReportMetric(float64(fresh)/sessions, "B/new")
 	b.ReportMetric(float64(used)/sessions, "B/used")
 	b.ReportMetric(float64(swept.Nanoseconds())/float64(b.N)/sessions, "ns/sweep")
@@ -71,13 +71,4 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-// heap is how many bytes are in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -51,10 +51,7 @@ func TestFaultManyReconnects(t *testing.T) {
 }
 
 // weigh counts goroutines and the bytes of the heap that are in use.
-func weigh() (goroutines int, heap uint64) {
-	runtime.GC()
-	runtime.GC() // what the first has freed the finalizers of
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return runtime.NumGoroutine(), m.HeapAlloc
+func weigh() (goroutines int, heap int64) {
+	heap = bridgetest.Heap()
+	return runtime.NumGoroutine(), heap
 }
