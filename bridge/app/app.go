@@ -53,8 +53,8 @@ func hostID() string {
 }
 
 // Run connects, serves until ctx ends and then shuts down within
-// ShutdownTimeout. It returns nil after an orderly end; an error says what kept
-// it from starting, or what ended it.
+// ShutdownTimeout. It returns nil where ctx ended it, also before it served; an
+// error says what kept it from starting, or what else ended it.
 func (a *App) Run(ctx context.Context) (err error) {
 	tel, err := telemetry.Setup(ctx, a.cfg.Telemetry)
 	if err != nil {
@@ -74,14 +74,14 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	b, err := broker.Connect(ctx, conf)
 	if err != nil {
-		return err
+		return unasked(ctx, err)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer func() {
 		closing, cancel := context.WithTimeout(life, 5*time.Second)
 		defer cancel()
-		err = errors.Join(err, b.Close(closing))
+		err = errors.Join(unasked(ctx, err), b.Close(closing))
 	}()
 	if err := b.Ensure(ctx); err != nil {
 		return err
@@ -93,9 +93,17 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return a.serve(ctx, life, h)
 }
 
+// unasked is err, or nil where err only says that ctx has ended.
+func unasked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		return nil
+	}
+	return err
+}
+
 // serve runs the parts that live side by side. The first that fails ends the
 // others; they end in order: the shards are handed over while NATS and the
-// announcer still work.
+// announcer still work. It returns why ctx, or that part, ended.
 func (a *App) serve(ctx, life context.Context, h *host) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -175,10 +183,7 @@ func (a *App) serve(ctx, life context.Context, h *host) error {
 	if err := h.close(flush); err != nil {
 		h.log.Warn("stopping", "error", err)
 	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func (a *App) health(h *host, member *ownership.Member) (*admin.Server, error) {

@@ -70,6 +70,7 @@ func (s *session) close(ctx context.Context) {
 	// The platform sends no more and waits for the answers that are due, and it
 	// does not come back where its connection is lost meanwhile.
 	s.stop()
+	s.log.Debug("session ends: it sends no more", "session", s.def.ID)
 	var errs []error
 	errs = append(errs, s.out.Close(ctx))
 	select {

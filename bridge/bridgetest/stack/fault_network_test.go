@@ -108,7 +108,8 @@ func TestFaultStalledReader(t *testing.T) {
 // come back: that would throw out the next owner's.
 func TestFaultLostWhileItEnds(t *testing.T) {
 	t.Parallel()
-	s, toNATS, toPlatform := linked(t, Config{})
+	var log lockedBuffer
+	s, toNATS, toPlatform := linked(t, Config{Log: &log})
 	toPlatform.HoldDown()
 	s.Publish(t, Demo, "due", `{"to":"+15550142233","text":"is it there?"}`)
 	bridgetest.Eventually(t, patience, func() bool { return s.Sim.Stats().Accepted == 1 }, "the command does not arrive")
@@ -117,7 +118,8 @@ func TestFaultLostWhileItEnds(t *testing.T) {
 		defer close(ended)
 		s.Stop(t)
 	}()
-	<-time.After(300 * time.Millisecond) // it waits for the answer
+	// It waits for the answer.
+	bridgetest.Eventually(t, patience, func() bool { return strings.Contains(log.String(), "session ends") }, "the session does not end")
 	toNATS.HoldUp()
 	toPlatform.Heal()
 	<-time.After(300 * time.Millisecond) // it waits until the outcome is stored

@@ -48,3 +48,25 @@ func terminate(t *testing.T, p *Process) {
 		t.Errorf("SIGTERM ended it with exit code %d", code)
 	}
 }
+
+// A replica that is told to stop while it starts stops in order, at whatever it
+// is just then.
+func TestStopsWhileItStarts(t *testing.T) {
+	t.Parallel()
+	s, toNATS, _ := linked(t, Config{})
+	s.Stop(t)
+	for delay := time.Duration(0); delay < 100*time.Millisecond; delay += 2 * time.Millisecond {
+		s.Start(t)
+		<-time.After(delay)
+		s.Stop(t)
+	}
+	toNATS.Refuse()
+	s.Start(t)
+	<-time.After(100 * time.Millisecond) // it asks again and again for NATS
+	s.Stop(t)
+	toNATS.Heal()
+	s.Start(t)
+	statuses := s.Follow(t, s.Names.RecvStream(), s.Names.Status(Demo))
+	s.Publish(t, Demo, "after", `{"to":"+15550142233","text":"and now?"}`)
+	statuses.Statuses(t, "after", 2)
+}
