@@ -63,7 +63,9 @@ func TestTheCommandsOfAFaultyDefinitionWait(t *testing.T) {
 	one := h.running("new")
 	s := h.shard(0)
 	bridgetest.Eventually(t, long, func() bool {
-		s.sweep(time.Now().Add(time.Hour))
+		late := time.Now().Add(time.Hour)
+		h.outbound.Sweep(late)
+		s.orphans.Sweep(late)
 		return one.out.Stalled(time.Now().Add(time.Hour), time.Minute)
 	}, "the command does not wait")
 	if len(one.out.Settled()) != 0 || len(s.orphans.Settled()) != 0 {

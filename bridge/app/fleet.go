@@ -197,8 +197,9 @@ func (f *fleet) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			f.host.outbound.Sweep(now)
 			for _, s := range f.owned() {
-				s.sweep(now)
+				s.orphans.Sweep(now)
 			}
 			f.regain(now)
 		}

@@ -36,6 +36,7 @@ const (
 type saved struct {
 	recv     uint64
 	sessions []byte
+	reached  uint64 // by WA_RECV, when they were last looked at
 }
 
 // savePositions writes which events of the shard's sessions are stored. reached
@@ -45,8 +46,8 @@ type saved struct {
 func (s *shard) savePositions(ctx context.Context, reached, least uint64) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	if reached < s.saved.recv+least {
-		return nil
+	if reached < s.saved.recv+least || least > 0 && reached == s.saved.reached {
+		return nil // nothing was stored since
 	}
 	p := positions{Recv: reached}
 	s.mu.Lock()
@@ -65,13 +66,14 @@ func (s *shard) savePositions(ctx context.Context, reached, least uint64) error 
 		panic(fmt.Sprintf("encoding positions: %v", err))
 	}
 	if bytes.Equal(sessions, s.saved.sessions) && p.Recv < s.saved.recv+saveAfter {
+		s.saved.reached = reached
 		return nil
 	}
 	value := fmt.Appendf(nil, `{"recv":%d,"sessions":%s}`, p.Recv, sessions)
 	if _, err := s.host.state.Put(ctx, positionsKey(s.n), value); err != nil {
 		return fmt.Errorf("saving positions: %w", err)
 	}
-	s.saved = saved{recv: p.Recv, sessions: sessions}
+	s.saved = saved{recv: p.Recv, sessions: sessions, reached: reached}
 	return nil
 }
 

@@ -321,14 +321,6 @@ func readNote(note []byte) map[string][]uint64 {
 	return settled
 }
 
-// sweep does what is due; see outbound.Session.Sweep.
-func (s *shard) sweep(now time.Time) {
-	for _, one := range s.all() {
-		one.out.Sweep(now)
-	}
-	s.orphans.Sweep(now)
-}
-
 // prune lets the sessions forget what they remember as settled and WA_SEND will
 // not deliver again.
 func (s *shard) prune(ctx context.Context) {

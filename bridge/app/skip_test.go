@@ -59,6 +59,7 @@ func (p *taker) await(t *testing.T, want ...string) {
 type street struct {
 	*house
 	*shard
+	env         *outbound.Env // of its sessions
 	loud, quiet *taker
 	refs        []string // of the flood
 }
@@ -67,15 +68,13 @@ func newStreet(t *testing.T) *street {
 	t.Helper()
 	st := &street{house: newHouse(t), loud: &taker{}, quiet: &taker{window: 8}}
 	st.shard = newShard(0, st.house.host, nil)
+	st.env = &outbound.Env{
+		Names: st.names, Created: time.Unix(1, 0), Outcomes: outcomes{st.broker}, Reader: st.broker, Cursors: st.backlog,
+	}
 	close(st.begun)
 	for id, platform := range map[string]*taker{"loud": st.loud, "quiet": st.quiet} {
 		store := st.broker.NewStore(id)
-		out, err := outbound.New(outbound.Config{
-			Env: &outbound.Env{
-				Names: st.names, Created: time.Unix(1, 0), Outcomes: outcomes{st.broker}, Reader: st.broker, Cursors: st.backlog,
-			},
-			Session: id, Store: store,
-		})
+		out, err := outbound.New(outbound.Config{Env: st.env, Session: id, Store: store})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,8 +173,8 @@ func TestASessionDoesNotWaitForTheFloodOfAnother(t *testing.T) {
 	st.all()["loud"].out.Wake()
 	st.loud.await(t, st.refs...)
 	bridgetest.Eventually(t, long, func() bool {
-		for id, one := range st.all() {
-			one.out.Sweep(time.Now())
+		st.env.Sweep(time.Now())
+		for id := range st.all() {
 			if entry, err := st.backlog.Get(t.Context(), id); err != nil || len(entry.Value) > 0 {
 				return false
 			}

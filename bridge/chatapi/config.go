@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -84,8 +85,10 @@ type Env struct {
 	tracer trace.Tracer
 	base   context.Context //nolint:containedctx // of all that sessions do: they are ended by stop
 	born   time.Time       // when the defaults were filled in; see since
-	poller *poller         // nil: each link has a goroutine that waits
-	names  sync.Map        // of hosts, to the *tls.Config for each
+	rounds *rounds         // of pings
+	ping   *websocket.PreparedMessage
+	poller *poller  // nil: each link has a goroutine that waits
+	names  sync.Map // of hosts, to the *tls.Config for each
 	proxy  func(*http.Request) (*url.URL, error)
 }
 
@@ -138,7 +141,10 @@ func (e *Env) fill() error {
 	}
 	e.tracer = e.TracerProvider.Tracer(scope)
 	e.base, e.born = context.Background(), time.Now()
-	e.poller, e.proxy = newPoller(), http.ProxyFromEnvironment
+	e.rounds, e.poller, e.proxy = newRounds(e.Ping), newPoller(), http.ProxyFromEnvironment
+	ping, err := websocket.NewPreparedMessage(websocket.PingMessage, nil)
+	faults = append(faults, err)
+	e.ping = ping
 	if e.Metrics == nil {
 		m, err := NewMetrics(metricnoop.NewMeterProvider())
 		faults = append(faults, err)

@@ -50,6 +50,7 @@ type link struct {
 	done               chan struct{} // the reader has ended, with failure
 	failure            error
 	watch              watch
+	sits               seat
 
 	// Of the writer.
 	access string // the token that it has

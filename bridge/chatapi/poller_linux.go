@@ -71,12 +71,23 @@ func (p *poller) await(l *link) (bool, error) {
 // waited: then it will not read any more; otherwise it is reading, and await
 // will report false.
 func (p *poller) forget(l *link) (waited bool) {
+	waited, last := p.drop(l)
+	if last != nil {
+		// It ends wait, which it waits for: p.mu is not held. Nothing was written to it,
+		// so an error says nothing.
+		_ = last.Close()
+	}
+	return waited
+}
+
+// drop is forget, but for closing the instance that it returns.
+func (p *poller) drop(l *link) (waited bool, last *os.File) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := &l.watch
 	w.gone = true
 	if !w.added {
-		return false
+		return false, nil
 	}
 	w.added = false
 	_, waited = p.armed[w.token]
@@ -84,10 +95,9 @@ func (p *poller) forget(l *link) (waited bool) {
 	// An error says that the descriptor is closed, and so out of it already.
 	_ = p.control(l, syscall.EPOLL_CTL_DEL, &syscall.EpollEvent{})
 	if p.links--; p.links == 0 {
-		_ = p.file.Close() // it ends wait; nothing was written to it
-		p.file = nil
+		last, p.file = p.file, nil
 	}
-	return waited
+	return waited, last
 }
 
 // control changes what the instance knows of l. p.mu is held.
@@ -134,13 +144,18 @@ func (p *poller) open() error {
 // wait has links read that may, until the instance is closed.
 func (p *poller) wait(raw syscall.RawConn) {
 	events := make([]syscall.EpollEvent, 256)
+	links := make([]*link, 0, len(events))
 	// It always asks to be called again when the instance has become readable: what
 	// has done so since is not lost, and what was readable before is taken.
 	_ = raw.Read(func(fd uintptr) bool {
 		for {
 			n, err := syscall.EpollWait(int(fd), events, 0)
-			if n > 0 {
-				p.fire(events[:n])
+			links = p.fired(events[:max(n, 0)], links[:0])
+			for i, l := range links {
+				links[i] = nil
+				if !l.glance() {
+					go l.read()
+				}
 			}
 			if n < len(events) && !errors.Is(err, syscall.EINTR) {
 				return false
@@ -149,15 +164,16 @@ func (p *poller) wait(raw syscall.RawConn) {
 	})
 }
 
-// fire has the links of these events read.
-func (p *poller) fire(events []syscall.EpollEvent) {
+// fired appends the links of these events, which wait no longer.
+func (p *poller) fired(events []syscall.EpollEvent, links []*link) []*link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range events {
 		token := uint64(uint32(events[i].Fd)) | uint64(uint32(events[i].Pad))<<32
 		if l := p.armed[token]; l != nil {
 			delete(p.armed, token)
-			go l.read()
+			links = append(links, l)
 		}
 	}
+	return links
 }

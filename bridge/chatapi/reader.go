@@ -41,6 +41,20 @@ func (l *link) read() {
 	l.kick()
 }
 
+// glance is read where nothing but pongs has arrived, as for most of the time of an
+// idle link: it waits for nothing, and one goroutine does it for all links. It
+// reports false where read is to be called.
+func (l *link) glance() bool {
+	for l.wire.more(false) {
+		if !l.wire.pong() {
+			return false
+		}
+		l.hear(time.Now())
+	}
+	awaited, err := l.env.poller.await(l)
+	return awaited && err == nil
+}
+
 // begun reports whether a message has begun to arrive, or the end of the
 // connection. Pings and pongs before it are dealt with. Where there is a poller,
 // it waits for nothing but the end of what has begun.

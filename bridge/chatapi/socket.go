@@ -134,11 +134,26 @@ func (s *socket) peek(n int) []byte {
 	return s.unread[:min(n, len(s.unread))]
 }
 
+const pingFrame, pongFrame = finalBit | websocket.PingMessage, finalBit | websocket.PongMessage
+
+// pong takes a pong off the socket, where one is next and is there to its end. It
+// waits for nothing.
+func (s *socket) pong() bool {
+	if len(s.unread) < 2 || s.unread[0] != pongFrame || s.unread[1] >= size16 {
+		return false
+	}
+	size := 2 + int(s.unread[1])
+	if len(s.unread) < size {
+		return false
+	}
+	s.pass(size)
+	return true
+}
+
 // control takes a ping or a pong off the socket, where one is next, and returns
 // what it bears; nil where something else is next, or what is against the
 // protocol, or the end: that is for who reads messages.
 func (s *socket) control() (ping bool, data []byte) {
-	const pingFrame, pongFrame = finalBit | websocket.PingMessage, finalBit | websocket.PongMessage
 	header := s.peek(2)
 	if len(header) < 2 || header[0] != pingFrame && header[0] != pongFrame || header[1] >= size16 {
 		return false, nil

@@ -26,8 +26,8 @@ type writer struct {
 	ackedAt                                  time.Time // the last ack
 	readied                                  uint64    // session.ready frames accounted for
 	renewing                                 bool
-	timer                                    *time.Timer
-	armed                                    time.Time // when timer fires; zero where it has
+	timer                                    *time.Timer // of what is due before pingAt; nil: nothing was yet
+	armed                                    time.Time   // when timer fires; zero where it has
 }
 
 // The states of a writer. It begins as one that has its turn, which run gives it.
@@ -46,6 +46,12 @@ func (l *link) kick() {
 	}
 }
 
+// visit implements guest.
+func (l *link) visit() { l.kickHere() }
+
+// seat implements guest.
+func (l *link) seat() *seat { return &l.sits }
+
 // kickHere is kick for a goroutine that has nothing else to do.
 func (l *link) kickHere() {
 	if l.state.Swap(kicked) == resting {
@@ -59,7 +65,10 @@ func (l *link) turn() {
 	for {
 		l.state.Store(turning)
 		if err := l.work(); err != nil {
-			l.timer.Stop()
+			l.env.rounds.leave(l)
+			if l.timer != nil {
+				l.timer.Stop()
+			}
 			l.end(err) // no state after this one is resting
 			return
 		}
@@ -108,19 +117,7 @@ var errSilent = &fault{cause: causeLost, reason: "connection lost: the platform 
 func (l *link) begin(now time.Time) {
 	l.began = now
 	l.hear(now)
-	// Sessions that connected together do not ping together.
-	l.pingAt = l.nextPing(now, jitter(l.env.Ping))
-	l.armed = now.Add(l.env.Ping)
-	l.timer = time.AfterFunc(l.env.Ping, l.kickHere)
-}
-
-// nextPing is wait from now, or up to a sixtieth of the time between pings later:
-// a session in sixty pings at the same moment, so that the process wakes up once
-// for all of them.
-func (l *link) nextPing(now time.Time, wait time.Duration) time.Time {
-	slot := max(l.env.Ping/60, 1)
-	at := now.Add(wait)
-	return at.Add(slot - time.Duration(at.UnixNano()%int64(slot)))
+	l.pingAt = l.env.rounds.join(l)
 }
 
 // leave begins the orderly end: no more sends, no more events.
@@ -140,9 +137,9 @@ func (l *link) due(linked context.Context) error {
 		return err
 	}
 	if !l.pingAt.After(now) {
-		l.pingAt = l.nextPing(now, l.env.Ping)
-		if err := l.conn.WriteControl(websocket.PingMessage, nil, now.Add(l.env.WriteTimeout)); err != nil {
-			return lost("pinging", err)
+		l.pingAt = l.env.rounds.next(l.pingAt, now)
+		if err := l.ping(now); err != nil {
+			return err
 		}
 	}
 	if !l.renewAt.IsZero() && !l.renewAt.After(now) && !l.renewing && l.leaveBy.IsZero() {
@@ -161,6 +158,18 @@ func (l *link) due(linked context.Context) error {
 			}
 		}
 		return &fault{cause: causeStopped, reason: "stopped"}
+	}
+	return nil
+}
+
+// ping writes one. Prepared, it is the same frame for all connections and costs no
+// memory: its mask hides nothing, as a ping here has no payload.
+func (l *link) ping(now time.Time) error {
+	if err := l.conn.SetWriteDeadline(now.Add(l.env.WriteTimeout)); err != nil {
+		return lost("pinging", err)
+	}
+	if err := l.conn.WritePreparedMessage(l.env.ping); err != nil {
+		return lost("pinging", err)
 	}
 	return nil
 }
@@ -213,9 +222,9 @@ func (l *link) answerBy(written time.Time) time.Time {
 	return written.Add(l.env.AnswerTimeout)
 }
 
-// arm sets the timer to the next thing that is due. One that is set to fire
-// sooner stays: it then finds nothing to do, which costs less than setting it
-// again for each frame.
+// arm sets the timer to the next thing that is due, unless it is not due before
+// the rounds come by. A timer that is set to fire sooner stays: it then finds
+// nothing to do, which costs less than setting it again for each frame.
 func (l *link) arm() {
 	if !l.armed.IsZero() && !l.armed.After(time.Now()) {
 		l.armed = time.Time{} // it has fired, or does now and finds nothing new
@@ -229,10 +238,15 @@ func (l *link) arm() {
 	if !l.renewAt.IsZero() && !l.renewing && l.leaveBy.IsZero() && l.renewAt.Before(next) {
 		next = l.renewAt
 	}
-	if l.armed.IsZero() || next.Before(l.armed) {
-		l.armed = next
-		l.timer.Reset(time.Until(next))
+	if !next.Before(l.pingAt) || !l.armed.IsZero() && !next.Before(l.armed) {
+		return
 	}
+	l.armed = next
+	if l.timer == nil {
+		l.timer = time.AfterFunc(time.Until(next), l.kickHere)
+		return
+	}
+	l.timer.Reset(time.Until(next))
 }
 
 // writeSends writes what is queued, all of it at once.

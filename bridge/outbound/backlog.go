@@ -122,7 +122,7 @@ func (s *Session) leaveUnread(d *bridge.Delivery) bridge.Settler {
 func (s *Session) keep() {
 	if !s.back.keeping && !s.closed {
 		s.back.keeping = true
-		s.active.Store(true) // what the keeper leaves waiting, Sweep comes back to
+		s.waken() // what the keeper leaves waiting, Sweep comes back to
 		s.spawn(s.keeper)
 	}
 }

@@ -59,7 +59,7 @@ func (s *Session) book(c *command) {
 	}
 	s.commands[c.sequence] = c
 	s.bytes += len(c.body)
-	s.active.Store(true)
+	s.waken()
 }
 
 // end brings a decided command to its end. It is called with mu held.

@@ -53,6 +53,7 @@ type Env struct {
 	once   sync.Once // for the defaults, fault and tracer
 	fault  error
 	tracer *tracer // nil: no spans
+	awake  awake
 }
 
 // prepare sets the defaults and reports every fault at once. The first session

@@ -23,11 +23,9 @@ type Session struct {
 	workers  sync.WaitGroup
 
 	heard atomic.Int64 // when the platform last answered, in Unix nanoseconds
-	// active: Sweep may find something to do. It is set with mu held, and cleared
-	// by Sweep alone; see idle.
-	active atomic.Bool
 
 	mu       sync.Mutex
+	active   bool // Sweep may find something to do, until it finds the session idle
 	closed   bool
 	finished bool
 	pumping  bool

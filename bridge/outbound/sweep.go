@@ -1,38 +1,67 @@
 package outbound
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"wabridge/bridge"
 )
 
-// Sweep does what time asks for: it keeps held commands from coming again, ends
-// what is late or was never answered, and sends a session that cannot keep up
-// to its backlog. The owner of the sessions calls it about every second, so that
-// an idle session needs no timer. It does not block, and most sessions have
-// nothing to do at most times: those it costs one look.
-func (s *Session) Sweep(now time.Time) {
-	if !s.active.Load() {
+// awake are the sessions that Sweep may find something to do for.
+type awake struct {
+	mu       sync.Mutex
+	sessions []*Session
+}
+
+// waken has the session swept until it is idle. It is called with mu held.
+func (s *Session) waken() {
+	if s.active {
 		return
 	}
+	s.active = true
+	s.cfg.awake.mu.Lock()
+	defer s.cfg.awake.mu.Unlock()
+	s.cfg.awake.sessions = append(s.cfg.awake.sessions, s)
+}
+
+// Sweep does what time asks for, for all sessions: it keeps held commands from
+// coming again, ends what is late or was never answered, and sends a session that
+// cannot keep up to its backlog. It is called about every second, by one
+// goroutine, so that a session needs no timer. It does not block, and a session
+// that has nothing to do costs nothing.
+func (e *Env) Sweep(now time.Time) {
+	e.awake.mu.Lock()
+	sessions := e.awake.sessions
+	e.awake.sessions = nil
+	e.awake.mu.Unlock()
+	sessions = slices.DeleteFunc(sessions, func(s *Session) bool { return !s.sweep(now) })
+	e.awake.mu.Lock()
+	defer e.awake.mu.Unlock()
+	e.awake.sessions = append(sessions, e.awake.sessions...)
+}
+
+// sweep is Sweep for one session. It reports whether there may be more to do.
+func (s *Session) sweep(now time.Time) bool {
 	window, may := s.allowed(), s.may()
 	s.mu.Lock()
 	s.window = window
 	if s.closed || !may {
+		over := s.closed
 		s.mu.Unlock()
-		return
+		return !over
 	}
 	if s.idle() {
-		s.active.Store(false)
+		s.active = false
 		s.commands, s.lanes, s.free, s.parked = nil, nil, nil, nil // it may be for long
 		s.mu.Unlock()
-		return
+		return false
 	}
 	if len(s.commands) == 0 && !s.back.on && s.back.held == 0 {
 		s.back.stuck = time.Time{}
 		s.pruneLanes(now)
 		s.pump(window, pumpBudget)
-		return
+		return true
 	}
 	s.expireLate(now)
 	s.watchStuck(now)
@@ -47,6 +76,7 @@ func (s *Session) Sweep(now time.Time) {
 			s.cfg.Logger.Debug("a held command may come again", "session", s.cfg.Session, "error", err)
 		}
 	}
+	return true
 }
 
 // idle reports whether there is nothing for Sweep to do until a command is put on

@@ -108,7 +108,7 @@ func TestSweepFindsWorkOfAnIdleSession(t *testing.T) {
 				w.publish("15550142244", 1)
 				w.deliverAll()
 				w.sweep(10 * time.Second)
-				if w.word(1) != codec.StatusAccepted || w.session.active.Load() {
+				if w.word(1) != codec.StatusAccepted || w.session.active {
 					t.Fatalf("not idle: the first command came to %q", w.word(1))
 				}
 				w.platform.setWindow(0)
@@ -172,18 +172,22 @@ func TestUnableIsCountedAnew(t *testing.T) {
 	})
 }
 
-// TestSweepPassesOverAnIdleSession: one that has nothing to do costs no lock.
+// TestSweepPassesOverAnIdleSession: one that has nothing to do costs nothing, and
+// is swept again once it has.
 func TestSweepPassesOverAnIdleSession(t *testing.T) {
 	run(t, nil, func(w *world) {
 		w.publish("15550142233", 20)
 		w.deliverAll()
-		w.sweep(3 * time.Second)
 		s := w.session
+		if all := s.cfg.awake.sessions; len(all) != 1 || all[0] != s {
+			t.Errorf("%d sessions are swept, want this one", len(all))
+		}
+		w.sweep(3 * time.Second)
+		if len(s.cfg.awake.sessions) != 0 {
+			t.Error("an idle session is swept")
+		}
 		if s.commands != nil || s.lanes != nil || s.free != nil {
 			t.Error("an idle session keeps what it held its commands in")
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.Sweep(time.Now()) // would wait for ever
 	})
 }

@@ -393,7 +393,7 @@ func (w *world) sweep(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		elapse(min(time.Second, time.Until(end)))
 		w.passedOver()
-		w.session.Sweep(time.Now())
+		w.session.cfg.Sweep(time.Now())
 		synctest.Wait()
 	}
 }
@@ -403,7 +403,7 @@ func (w *world) passedOver() {
 	s := w.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.active.Load() && !s.idle() {
+	if !s.active && !s.idle() {
 		w.t.Errorf("passed over with %d commands, %d lanes, backlog %+v", len(s.commands), len(s.lanes), s.back)
 	}
 }
