@@ -52,7 +52,9 @@ func keepHeadroom(ctx context.Context) {
 		case <-tick.C:
 		}
 		sampled.Read(samples)
-		h.second(samples[3].Value.Uint64())
+		if h.second(samples[3].Value.Uint64()) {
+			debug.FreeOSMemory() // what the busy time took, connecting above all
+		}
 		percent := h.percent(samples[1].Value.Uint64() + samples[2].Value.Uint64())
 		// Setting it stops everything for a moment.
 		if percent*10 < now*9 || percent*10 > now*11 {
@@ -63,8 +65,8 @@ func keepHeadroom(ctx context.Context) {
 }
 
 // second takes how many collections there were until now, a second after the last
-// time.
-func (h *headroom) second(collections uint64) {
+// time. It reports whether that makes the process calm.
+func (h *headroom) second(collections uint64) (calmed bool) {
 	during := collections - h.collections
 	h.collections = collections
 	if during == 0 {
@@ -79,10 +81,12 @@ func (h *headroom) second(collections uint64) {
 	}
 	switch {
 	case h.quiet >= calmAfter:
+		calmed = !h.calm
 		h.calm = true
 	case h.crowded >= busyAfter:
 		h.calm = false
 	}
+	return calmed
 }
 
 // percent is the headroom as GOGC counts it: of what is in use.

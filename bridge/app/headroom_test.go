@@ -49,8 +49,9 @@ func TestHeadroomFollowsTheLoad(t *testing.T) {
 		{2, false},
 	} {
 		n += s.collections
-		if h.second(n); h.calm != s.calm {
-			t.Errorf("second %d: calm is %t", i, h.calm)
+		was := h.calm
+		if calmed := h.second(n); h.calm != s.calm || calmed != (s.calm && !was) {
+			t.Errorf("second %d: calm is %t, calmed %t", i, h.calm, calmed)
 		}
 	}
 }

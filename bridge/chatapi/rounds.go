@@ -30,7 +30,7 @@ type rounds struct {
 
 // guest is what rounds visits.
 type guest interface {
-	// visit may be called once more after leave.
+	// visit may be called once more, before the first time and after leave.
 	visit()
 	seat() *seat
 }
@@ -51,7 +51,7 @@ func (r *rounds) join(g guest) (first time.Time) {
 	if r.count == 0 {
 		r.past = now
 	}
-	n := now + 1 + rand.N(slots) //nolint:gosec // spreads load
+	n := now + 1 + rand.N(slots)
 	seat := g.seat()
 	seat.slot = int32(n % slots)
 	seat.place = int32(len(r.guests[seat.slot]))

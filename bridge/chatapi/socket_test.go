@@ -136,3 +136,26 @@ func TestBoundsOfReads(t *testing.T) {
 		}
 	}
 }
+
+// A pong that is there to its end is taken, and nothing else is, nor waited for.
+func TestSocketTakesPongs(t *testing.T) {
+	for _, test := range []struct {
+		unread, rest string
+		taken        bool
+	}{
+		{"\x8a\x00", "", true},
+		{"\x8a\x02hi\x81", "\x81", true},
+		{"\x8a\x02h", "\x8a\x02h", false},
+		{"\x8a", "\x8a", false},
+		{"\x89\x00", "\x89\x00", false}, // a ping is to be answered
+		{"\x81\x02{}", "\x81\x02{}", false},
+		{"\x8a\x7e\x00\x80", "\x8a\x7e\x00\x80", false}, // against the protocol
+		{"\x8a\x80abcd", "\x8a\x80abcd", false},         // masked: so is this
+		{"", "", false},
+	} {
+		s := &socket{unread: []byte(test.unread)}
+		if taken := s.pong(); taken != test.taken || string(s.unread) != test.rest {
+			t.Errorf("%x: %t, and %x is left", test.unread, taken, s.unread)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"wabridge/bridge"
 )
 
@@ -22,4 +24,25 @@ func TestStopDoesNotWaitForAStoreThatIsClosed(t *testing.T) {
 		}
 	})
 	receive(t, s.done, "the end of Run")
+}
+
+// A session may stop whatever arrives at that moment, also the only one of its
+// process: what it waited with is then closed.
+func TestStopWhileMuchArrives(t *testing.T) {
+	p := newPlatform(t)
+	env := &Env{}
+	for range 200 {
+		s := start(t, p, func(c *Config) { c.Env = env })
+		c := p.ready(t)
+		arriving := make(chan struct{})
+		go func() {
+			defer close(arriving)
+			for c.conn.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second)) == nil {
+			}
+		}()
+		s.connected(t)
+		s.stop()
+		receive(t, s.done, "the end of Run")
+		receive(t, arriving, "the end of what arrives")
+	}
 }
