@@ -8,9 +8,10 @@
 // what is to be written, sends, acks, pings and renewed tokens, is written in
 // turns of its writer. Neither has a goroutine while there is nothing to do: on
 // Linux a poller, one for all links of a process, begins a run when something has
-// arrived. For that a socket knows where frames end, and never has what it does
-// not show. Sends live in a table of their own, so that each is answered exactly
-// once whatever becomes of the link.
+// arrived, and rounds, for all of them too, begin a turn when a ping is due. For
+// that a socket knows where frames end, and never has what it does not show. Sends
+// live in a table of their own, so that each is answered exactly once whatever
+// becomes of the link.
 //
 // It stores nothing, orders no conversations and retries no send: the host and
 // the outbound side do. The protocol is described for implementers of a

@@ -38,6 +38,7 @@ type guest interface {
 // seat is where a guest is in rounds, which guards it.
 type seat struct{ slot, place int32 }
 
+// newRounds returns rounds, one every round, that have no guests.
 func newRounds(round time.Duration) *rounds {
 	return &rounds{slot: max(round/slots, 1), begun: time.Now()}
 }
@@ -57,7 +58,7 @@ func (r *rounds) join(g guest) (first time.Time) {
 	seat.place = int32(len(r.guests[seat.slot]))
 	r.guests[seat.slot] = append(r.guests[seat.slot], g)
 	r.count++
-	r.arm(now)
+	r.arm()
 	return r.end(n)
 }
 
@@ -88,10 +89,10 @@ func (r *rounds) over(now time.Time) int    { return int(now.Sub(r.begun) / r.sl
 func (r *rounds) end(n int) time.Time       { return r.begun.Add(time.Duration(n) * r.slot) }
 func (r *rounds) of(n int) (guests []guest) { return r.guests[n%slots] }
 
-// arm sets the timer to the next slot after now that has guests, of which there
-// are some. r.mu is held.
-func (r *rounds) arm(now int) {
-	n := now + 1
+// arm sets the timer to the next slot that has guests, of which there are some.
+// r.mu is held.
+func (r *rounds) arm() {
+	n := r.past + 1
 	for len(r.of(n)) == 0 {
 		n++
 	}
@@ -113,7 +114,7 @@ func (r *rounds) tick() {
 		due = append(due, r.of(r.past)...)
 	}
 	if r.count > 0 {
-		r.arm(now)
+		r.arm()
 	}
 	r.mu.Unlock()
 	if len(due) > 0 {
@@ -121,7 +122,9 @@ func (r *rounds) tick() {
 	}
 }
 
-// visitAll visits guests, one behind the other for as long as none takes long.
+// visitAll visits guests, one behind the other for as long as none takes long: then
+// another goroutine goes on with those behind it. It returns once the guests that
+// this goroutine has taken are done.
 func visitAll(guests []guest) {
 	var next atomic.Int64
 	taken := make(chan struct{})

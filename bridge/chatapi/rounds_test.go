@@ -106,6 +106,25 @@ func TestRoundsMissed(t *testing.T) {
 	}
 }
 
+// Whoever comes when a slot is over, and before its guests are visited, does not
+// have them visited later.
+func TestRoundsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRounds(aRound)
+		first, second := &caller{}, &caller{}
+		due := r.join(first)
+		r.timer.Stop() // as one that is late
+		<-time.After(time.Until(due) + time.Millisecond)
+		r.join(second)
+		synctest.Wait()
+		if visits := first.visits(); len(visits) != 1 {
+			t.Errorf("%d visits, want one", len(visits))
+		}
+		r.leave(first)
+		r.leave(second)
+	})
+}
+
 // Whoever keeps its visitor does not keep the others.
 func TestRoundsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
