@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -152,15 +151,10 @@ func (p *poller) wait(raw syscall.RawConn) {
 		for {
 			n, err := syscall.EpollWait(int(fd), events, 0)
 			links = p.fired(events[:max(n, 0)], links[:0])
-			reads := 0
 			for i, l := range links {
 				links[i] = nil
-				if l.glance() {
-					continue
-				}
-				go l.read()
-				if reads++; reads%32 == 0 {
-					runtime.Gosched()
+				if !l.glance() {
+					go l.read()
 				}
 			}
 			if n < len(events) && !errors.Is(err, syscall.EINTR) {
