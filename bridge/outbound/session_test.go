@@ -62,14 +62,19 @@ func TestSettledCommandIsAckedAgainAndNotSentAgain(t *testing.T) {
 }
 
 func TestCommandReadFromTheBacklogIsNotSentAgain(t *testing.T) {
-	run(t, func(w *world) { w.least, w.platform.window = 2, 1 }, func(w *world) {
+	run(t, func(w *world) { w.least, w.platform.window = 2, 0 }, func(w *world) {
 		w.publish("15550142233", 20)
-		w.deliverAll()
+		w.deliverAll() // all but two are to be read
+		synctest.Wait()
+		w.platform.setWindow(1)
+		w.session.Wake()
 		w.drained(t)
 		sends := w.platform.sendCount()
 		w.session.memory = memory{} // as after very many
 		for sequence := uint64(10); sequence <= 20; sequence++ {
+			w.mu.Lock()
 			delete(w.settled, sequence)
+			w.mu.Unlock()
 			w.redeliver(sequence)
 		}
 		synctest.Wait()
