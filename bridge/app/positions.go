@@ -36,7 +36,7 @@ const (
 type saved struct {
 	recv     uint64
 	sessions []byte
-	reached  uint64 // by WA_RECV, when they were last looked at
+	reached  uint64 // by WA_RECV, when they were last looked at; what was on its way then is saved with the next
 }
 
 // savePositions writes which events of the shard's sessions are stored. reached

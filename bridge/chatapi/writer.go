@@ -46,18 +46,15 @@ func (l *link) kick() {
 	}
 }
 
-// visit implements guest.
-func (l *link) visit() { l.kickHere() }
-
-// seat implements guest.
-func (l *link) seat() *seat { return &l.sits }
-
-// kickHere is kick for a goroutine that has nothing else to do.
-func (l *link) kickHere() {
+// visit implements guest: it is kick for a goroutine that has nothing else to do.
+func (l *link) visit() {
 	if l.state.Swap(kicked) == resting {
 		l.turn()
 	}
 }
+
+// seat implements guest.
+func (l *link) seat() *seat { return &l.sits }
 
 // turn does what is due until nothing is. Turns never overlap: they are the
 // connection's only writer, control frames aside.
@@ -243,7 +240,7 @@ func (l *link) arm() {
 	}
 	l.armed = next
 	if l.timer == nil {
-		l.timer = time.AfterFunc(time.Until(next), l.kickHere)
+		l.timer = time.AfterFunc(time.Until(next), l.visit)
 		return
 	}
 	l.timer.Reset(time.Until(next))

@@ -172,8 +172,7 @@ func TestUnableIsCountedAnew(t *testing.T) {
 	})
 }
 
-// TestSweepPassesOverAnIdleSession: one that has nothing to do costs nothing, and
-// is swept again once it has.
+// TestSweepPassesOverAnIdleSession: one that has nothing to do is not on the list.
 func TestSweepPassesOverAnIdleSession(t *testing.T) {
 	run(t, nil, func(w *world) {
 		w.publish("15550142233", 20)
